@@ -1,0 +1,48 @@
+# Accord's two commands: `make demo` and `make test`. Both install the Debian packages they need.
+SHELL := /bin/bash
+PACKAGES := libsodium-dev libsqlite3-dev libopenblas-dev zlib1g-dev pkg-config
+DEMO :=
+.PHONY: help demo test build release lint format packages protocol clean
+
+help:
+	@echo "make demo            build (release) and run a whole federation on this machine"
+	@echo "make demo DEMO='…'   the same with options of \`accord demo\`, e.g. DEMO='--nodes 12 --drop 2'"
+	@echo "make test            build and run all tests"
+	@echo "make lint            check the format"
+	@echo "make protocol        generate the protobuf code again (needs protobuf-compiler)"
+
+packages:
+	@missing=""; for name in $(PACKAGES); do \
+	  dpkg-query -W -f='$${Status}' $$name 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$name"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing$$missing"; \
+	  if [ "$$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing >/dev/null; \
+	fi
+
+build: packages
+	swift build --build-tests
+
+release: packages
+	swift build -c release --product accord
+
+demo: release
+	.build/release/accord demo $(DEMO)
+
+test: build
+	swift test --skip-build
+
+lint:
+	swift format lint --strict --recursive --configuration .swift-format Sources Tests Package.swift
+
+format:
+	swift format --in-place --recursive --configuration .swift-format Sources Tests Package.swift
+
+protocol:
+	swift build --product protoc-gen-swift
+	PATH="$$PATH:$$(swift build --show-bin-path)" protoc --proto_path=protocol --swift_out=Sources/Messages \
+	  --swift_opt=Visibility=Package --swift_opt=UseAccessLevelOnImports=true accord.proto
+
+clean:
+	rm -rf .build

@@ -1,0 +1,133 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every target of ours (docs/ARCHITECTURE.md, "Settings").
+let strict: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .treatAllWarnings(as: .error),
+]
+
+/// Targets with inner loops are optimised in debug builds too: without it the tests spend
+/// their time in unspecialised array subscripts (0.8 against 135 GB/s).
+let kernels: [SwiftSetting] =
+  strict + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+
+let package = Package(
+  name: "accord",
+  products: [.executable(name: "accord", targets: ["accord"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+  ],
+  targets: [
+    // Layer 0: module maps
+    .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
+    .systemLibrary(name: "CBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+
+    // Layer 1: no I/O, no clock
+    .target(name: "Cryptography", dependencies: ["CSodium", crypto], swiftSettings: kernels),
+    .target(name: "Privacy", dependencies: ["Cryptography"], swiftSettings: kernels),
+    .target(name: "Consent", swiftSettings: strict),
+
+    // Layer 2: no I/O, no clock
+    .target(name: "MerkleLog", dependencies: ["Cryptography"], swiftSettings: kernels),
+    .target(name: "SecureAggregation", dependencies: ["Cryptography"], swiftSettings: kernels),
+    .target(name: "Learning", dependencies: ["CBLAS"], swiftSettings: kernels),
+
+    // Layer 3
+    .target(
+      name: "Messages",
+      dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      swiftSettings: strict),
+    .target(name: "Storage", dependencies: ["Cryptography", "Privacy", grdb], swiftSettings: strict),
+
+    // Layer 4
+    .target(
+      name: "Federation",
+      dependencies: [
+        "Consent", "Cryptography", "Learning", "MerkleLog", "Messages", "Privacy",
+        "SecureAggregation",
+      ], swiftSettings: strict),
+    .target(
+      name: "ConsentLedger",
+      dependencies: ["Consent", "Cryptography", "MerkleLog", "Storage", grdb],
+      swiftSettings: strict),
+
+    // Layer 5: hosts
+    .target(
+      name: "AggregationServer",
+      dependencies: [
+        "Consent", "ConsentLedger", "Cryptography", "Federation", "MerkleLog", "Messages", "Privacy",
+        "SecureAggregation", "Storage", grdb, log, nio, nioSSL,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdTLS", package: "hummingbird"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "X509", package: "swift-certificates"),
+        crypto,
+      ], swiftSettings: strict),
+    .target(
+      name: "EdgeNode",
+      dependencies: [
+        "Consent", "ConsentLedger", "Cryptography", "Federation", "MerkleLog", "Messages", "Privacy",
+        "SecureAggregation", "Storage", grdb, log, nio, nioSSL,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ], swiftSettings: strict),
+    .target(
+      name: "Simulation", dependencies: ["CZlib", "Cryptography", "Learning"], swiftSettings: strict),
+
+    // Layer 6
+    .executableTarget(
+      name: "accord",
+      dependencies: [
+        "AggregationServer", "Consent", "ConsentLedger", "Cryptography", "EdgeNode", "Federation", "Learning",
+        "Messages", "Privacy", "Simulation", "Storage",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], swiftSettings: strict),
+
+    .testTarget(name: "CryptographyTests", dependencies: ["Cryptography"], swiftSettings: strict),
+    .testTarget(name: "PrivacyTests", dependencies: ["Cryptography", "Privacy"], swiftSettings: strict),
+    .testTarget(name: "ConsentTests", dependencies: ["Consent"], swiftSettings: strict),
+    .testTarget(name: "MerkleLogTests", dependencies: ["Cryptography", "MerkleLog"], swiftSettings: strict),
+    .testTarget(
+      name: "SecureAggregationTests", dependencies: ["Cryptography", "SecureAggregation"], swiftSettings: strict),
+    .testTarget(name: "LearningTests", dependencies: ["Learning"], swiftSettings: strict),
+    .testTarget(name: "StorageTests", dependencies: ["Cryptography", "Storage", grdb], swiftSettings: strict),
+    .testTarget(
+      name: "ConsentLedgerTests",
+      dependencies: ["Consent", "ConsentLedger", "Cryptography", "MerkleLog", "Storage", grdb], swiftSettings: strict),
+    .testTarget(name: "FederationTests",
+      dependencies: [
+        "Consent", "Cryptography", "Federation", "Learning", "Messages", "Privacy", "SecureAggregation",
+      ], swiftSettings: strict),
+    .testTarget(
+      name: "SimulationTests", dependencies: ["CZlib", "Cryptography", "Learning", "Simulation"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "AccordTests",
+      dependencies: [
+        "accord", "AggregationServer", "Consent", "ConsentLedger", "Cryptography", "EdgeNode", "Federation",
+        "Learning", "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage", nio,
+        nioSSL, .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ],
+      swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,271 @@
+import Consent
+import ConsentLedger
+import Cryptography
+import Federation
+import Foundation
+import Logging
+import MerkleLog
+import Messages
+import Privacy
+import SecureAggregation
+
+/// What nodes and operators ask of the server.
+extension FederationHost {
+  // MARK: Node requests
+
+  /// Checks that a sender may speak as a node.
+  private func requireEnrolled(_ sender: VerifyingKey) throws {
+    guard ledger.isEnrolled(sender) else {
+      throw HostRefusal(
+        .unknownNode,
+        "the key \(sender.hex.prefix(16))… is not enrolled in \(ledger.origin); ask the operator to enrol this node"
+      )
+    }
+  }
+
+  /// The invitation to a session that this node has not taken part in; nil after the long poll.
+  func invitation(_ request: SignedRequest) async throws -> WireInvitation? {
+    try requireEnrolled(request.sender)
+    let message = try wireMessage(
+      WireInvitationRequest.self, request.payload, peer: request.sender.peerName)
+    waiting[request.sender, default: 0] += 1
+    defer {
+      waiting[request.sender, default: 1] -= 1
+      if waiting[request.sender] == 0 { waiting[request.sender] = nil }
+    }
+    try tick()
+    return try await wait {
+      guard let live = current, live.coordinator.phase == .advertising,
+        live.number > message.lastSession
+      else { return nil }
+      var invitation = WireInvitation()
+      invitation.descriptor = Data(live.coordinator.signed.bytes)
+      invitation.signature = Data(live.coordinator.signed.signature.bytes)
+      invitation.task = Data(live.taskBytes)
+      invitation.taskSignature = Data(live.taskSignature.bytes)
+      return invitation
+    }
+  }
+
+  /// A model artifact by its digest.
+  func model(_ request: SignedRequest) throws -> [UInt8] {
+    if request.sender != keys.operatorKey { try requireEnrolled(request.sender) }
+    let message = try wireMessage(WireModelRequest.self, request.payload, peer: request.sender.peerName)
+    let digest: Digest = try fixed(message.digest, request.sender.peerName, "ModelRequest", "digest")
+    guard let bytes = try store.model(digest) else {
+      throw HostRefusal(.notFound, "there is no model with the digest \(digest.hex)")
+    }
+    return bytes
+  }
+
+  /// Takes one step's message and waits for the step's answer; nil after the long poll.
+  func step<Answer: Sendable>(
+    _ request: SignedRequest, claimed id: VerifyingKey?, event: RoundCoordinator.Event,
+    answer: @Sendable (RoundCoordinator) -> Answer?
+  ) async throws -> Answer? {
+    try requireEnrolled(request.sender)
+    if let id, id != request.sender {
+      throw HostRefusal(
+        .unauthorised, "\(request.sender.peerName) sent a message in the name of \(id.peerName)")
+    }
+    let sessionID = try liveSessionID(request)
+    // A session that is over has its answer already; its messages are not taken again.
+    if current?.sessionID == sessionID { try handle(event) }
+    return try await wait { try probe(sessionID, answer) }
+  }
+
+  /// Step 2's answer for one node. Nothing goes out before the budget was debited.
+  func deliverShares(_ request: SignedRequest, _ message: ShareUpload) async throws -> ShareDelivery? {
+    let sender = request.sender
+    return try await step(request, claimed: message.id, event: .shares(message)) { coordinator in
+      coordinator.phase == .debiting ? nil : coordinator.deliveries[sender]
+    }
+  }
+
+  private func liveSessionID(_ request: SignedRequest) throws -> Digest {
+    guard let sessionID = request.session else {
+      throw HostRefusal(.malformed, "\(request.sender.peerName): the request names no session")
+    }
+    guard current?.sessionID == sessionID || previous?.sessionID == sessionID else {
+      throw HostRefusal(
+        .unknownSession, "session \(sessionID.hex.prefix(16))… is not under way (it ended, or the server restarted)")
+    }
+    return sessionID
+  }
+
+  private func probe<Answer>(
+    _ sessionID: Digest, _ answer: (RoundCoordinator) -> Answer?
+  ) throws -> Answer? {
+    let live = current?.sessionID == sessionID ? current : previous
+    guard let live, live.sessionID == sessionID else {
+      throw HostRefusal(.unknownSession, "session \(sessionID.hex.prefix(16))… is not under way any more")
+    }
+    if let value = answer(live.coordinator) { return value }
+    if case .aborted(let reason) = live.coordinator.phase {
+      throw HostRefusal(.aborted, "session \(live.number) was aborted: \(reason)")
+    }
+    return nil
+  }
+
+  /// What a node needs to know after step 5.
+  func outcome(_ request: SignedRequest, message: UnmaskShares) async throws -> WireSessionOutcome? {
+    guard
+      let completed = try await step(
+        request, claimed: message.id, event: .unmask(message),
+        answer: { $0.released?.result.transcript })
+    else { return nil }
+    var outcome = WireSessionOutcome()
+    outcome.completed = true
+    outcome.transcript = Data(completed.bytes)
+    outcome.modelDigest = Data(previous?.outcomeModel?.bytes ?? [])
+    return outcome
+  }
+
+  /// Opens what was sealed to the session's upload key.
+  func openSealed(_ sealed: [UInt8], _ request: SignedRequest) throws -> [UInt8] {
+    let sessionID = try liveSessionID(request)
+    guard let live = current?.sessionID == sessionID ? current : previous else {
+      throw HostRefusal(.unknownSession, "the session is over")
+    }
+    do { return try live.uploadKey.open(sealed: sealed) } catch {
+      throw HostRefusal(.unauthorised, "\(request.sender.peerName): \(error)")
+    }
+  }
+
+  /// A receiver for one masked input. At most four are open at a time, so memory stays O(d).
+  func beginUpload(_ request: SignedRequest) async throws -> (PendingInput, expectedBytes: Int) {
+    try requireEnrolled(request.sender)
+    let sessionID = try liveSessionID(request)
+    let isFree: Bool? = try await wait { activeUploads < Self.concurrentUploads ? true : nil }
+    guard isFree == true else { throw HostRefusal(.refused, "the server is busy with other uploads; try again") }
+    guard let live = current?.sessionID == sessionID ? current : previous else {
+      throw HostRefusal(.unknownSession, "the session is over")
+    }
+    activeUploads += 1
+    return (live.coordinator.pendingInput(), Self.packedBytes(live.coordinator.signed.descriptor))
+  }
+
+  private static func packedBytes(_ descriptor: RoundDescriptor) -> Int {
+    RingVector.packedByteCount(dimension: descriptor.dimension, ringBits: descriptor.ringBits)
+  }
+
+  /// Gives the place of an upload back.
+  func endUpload() {
+    activeUploads -= 1
+    announceChange()
+  }
+
+  // MARK: Ledger
+
+  /// Appends leaves that a node or the operator signed.
+  func append(_ request: SignedRequest) throws -> WireLedgerAppended {
+    if request.sender != keys.operatorKey { try requireEnrolled(request.sender) }
+    let message = try wireMessage(
+      WireLedgerAppend.self, request.payload, peer: request.sender.peerName)
+    guard (1...MessageLimits.leavesPerMessage).contains(message.leaves.count) else {
+      throw HostRefusal(
+        .malformed, "an append holds 1 to \(MessageLimits.leavesPerMessage) leaves, not \(message.leaves.count)")
+    }
+    defer { announceChange() }
+    let receipts: [ConsentLedger.LedgerReceipt]
+    do {
+      receipts = try ledger.append(leaves: message.leaves.map { Array($0) }, nowMs: Int64(clock()))
+    } catch {
+      if case .commitUncertain = error { failure = "\(error)" }
+      throw HostRefusal(.refused, "\(error)")
+    }
+    var answer = WireLedgerAppended()
+    answer.checkpoint = receipts.first?.checkpoint.noteText ?? ""
+    answer.receipts = receipts.map { receipt in
+      var wire = WireLedgerReceipt()
+      wire.index = receipt.index.value
+      wire.treeSize = receipt.proof.size
+      wire.proof = receipt.proof.path.map { Data($0.bytes) }
+      return wire
+    }
+    return answer
+  }
+
+  /// A fresh checkpoint, as a signed note.
+  func checkpointNote() throws -> String { try checkpointInForce(clock()).note }
+
+  /// A page of leaves.
+  func leaves(from start: UInt64, count: Int) throws -> WireLedgerEntries {
+    let size = ledger.size
+    guard start <= size else {
+      throw HostRefusal(.malformed, "the log has \(size) entries; entry \(start) does not exist")
+    }
+    var page = WireLedgerEntries()
+    let end = min(size, start + UInt64(min(count, Int(LedgerStore.maximumEntriesPerAnswer))))
+    page.leaves = try ledger.entries(start..<end).map { Data($0) }
+    return page
+  }
+
+  // MARK: Operator
+
+  /// Takes an operator's task.
+  func submit(_ request: SignedRequest) throws -> String {
+    guard request.sender == keys.operatorKey else {
+      throw HostRefusal(.unauthorised, "only the operator's key may submit tasks")
+    }
+    let message = try wireMessage(WireTaskSubmission.self, request.payload, peer: "the operator")
+    let bytes = Array(message.task)
+    let signature: Signature = try fixed(message.signature, "the operator", "TaskSubmission", "signature")
+    guard keys.operatorKey.verifies(signature, domain: TaskSpecification.signatureDomain, [bytes]) else {
+      throw HostRefusal(.unauthorised, "the operator's signature does not match the task")
+    }
+    let task = try TaskSpecification.decode(bytes)
+    guard try task.canonicalBytes() == bytes else {
+      throw HostRefusal(.malformed, "the task is not canonical JSON; submit it with `accord task submit`")
+    }
+    let engine = TaskEngine(task: task)
+    let artifact = try engine.artifact.encode()
+    try budgets.declare(task)
+    guard
+      try store.insert(
+        task: task.id, bytes: bytes, signature: signature, progress: engine.progress,
+        artifact: artifact, now: clock())
+    else { throw HostRefusal(.refused, "there is already a task named \(task.id); choose another name") }
+    tasks.append(
+      RunningTask(id: task.id, bytes: bytes, signature: signature, engine: engine, artifact: artifact))
+    announceChange()
+    logger.info("task \(task.id) accepted: \(task.rounds) rounds")
+    return task.id
+  }
+
+  /// Ends a task at the operator's word. A session under way still completes.
+  func cancel(_ request: SignedRequest) throws {
+    guard request.sender == keys.operatorKey else {
+      throw HostRefusal(.unauthorised, "only the operator's key may cancel tasks")
+    }
+    let id = String(decoding: request.payload, as: UTF8.self)
+    guard let position = tasks.firstIndex(where: { $0.id == id }) else {
+      throw HostRefusal(.notFound, "there is no task named \(id)")
+    }
+    tasks[position].engine.cancel()
+    try store.update(task: id, progress: tasks[position].engine.progress)
+  }
+
+  /// How the server is doing.
+  package func status() throws -> FederationStatus {
+    let now = clock()
+    return FederationStatus(
+      federation: ledger.origin, enrolled: enrolledNodes().count, waiting: waiting.count,
+      session: current.map { live in
+        let descriptor = live.coordinator.signed.descriptor
+        return FederationStatus.Session(
+          number: live.number, kind: descriptor.kind, round: descriptor.round,
+          phase: live.coordinator.phase.description, cohort: live.coordinator.roster?.members.count ?? 0,
+          awaited: live.coordinator.awaited.count, elapsedMilliseconds: now - live.startedAt)
+      },
+      tasks: try tasks.map { task in
+        FederationStatus.Task(
+          id: task.id, specification: task.engine.task, progress: task.engine.progress,
+          model: ModelArtifact.digest(of: task.artifact).hex,
+          spent: Dictionary(
+            uniqueKeysWithValues: try budgets.epsilon(task.engine.task).map {
+              ($0.key.rawValue, EpsilonValue($0.value))
+            }))
+      }, ledgerSize: ledger.size)
+  }
+}

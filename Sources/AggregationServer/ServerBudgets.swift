@@ -1,0 +1,57 @@
+import Cryptography
+import Federation
+import Privacy
+import Storage
+
+/// The server's view of the populations' budgets. The nodes keep their own and refuse on their own.
+struct ServerBudgets: Sendable {
+  private let book: BudgetBook
+
+  init(_ directory: DataDirectory) throws(StorageError) {
+    book = try BudgetBook(path: directory.file("budget.sqlite"))
+  }
+
+  /// Declares the populations of a task. A population that another task declared with another budget
+  /// refuses the task.
+  func declare(_ task: TaskSpecification) throws {
+    for population in Population.allCases {
+      try book.declare(name(population, task), unit: task.unit, budget: budget(population, task))
+    }
+  }
+
+  /// Everything that the task's populations have spent so far, by this task or others.
+  func spent(_ task: TaskSpecification) throws -> [Population: [PrivacyEvent]] {
+    var spent: [Population: [PrivacyEvent]] = [:]
+    for population in Population.allCases {
+      spent[population] = try book.account(name(population, task))?.events ?? []
+    }
+    return spent
+  }
+
+  /// What that amounts to, at the task's delta.
+  func epsilon(_ task: TaskSpecification) throws -> [Population: Double] {
+    var epsilon: [Population: Double] = [:]
+    for population in Population.allCases {
+      epsilon[population] = try book.account(name(population, task))?.spent().epsilon ?? 0
+    }
+    return epsilon
+  }
+
+  /// Charges one segment of a session.
+  func debit(
+    _ debit: SegmentDebit, task: TaskSpecification, session: UInt64, sessionID: Digest, now: UInt64
+  ) throws {
+    let population = name(debit.population, task)
+    try book.debit(
+      id: "\(sessionID.hex)/\(debit.population.rawValue)", population: population, unit: task.unit,
+      event: debit.event, task: task.id, round: session, timeMs: Int64(now))
+  }
+
+  private func name(_ population: Population, _ task: TaskSpecification) -> String {
+    population.accountName(purpose: task.purpose)
+  }
+
+  private func budget(_ population: Population, _ task: TaskSpecification) -> PrivacyBudget {
+    population == .training ? task.trainingBudget : task.evaluationBudget
+  }
+}

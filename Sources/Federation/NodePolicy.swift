@@ -1,0 +1,99 @@
+package import Privacy
+
+/// A node's own rules, in its `policy.json`. A session with weaker parameters is refused whatever the
+/// server or the operator says.
+package struct NodePolicy: Codable, Sendable, Equatable {
+  /// Purposes that this node trains for.
+  package var purposes: Set<String>
+  /// Most that any of this node's contributors may spend, per population, over all tasks.
+  package var budget: PrivacyBudget
+  /// Fewest nodes in a cohort.
+  package var minimumCohort: Int
+  /// Fewest nodes in a released sum.
+  package var minimumSurvivors: Int
+  /// Smallest fraction of colluding nodes, in thousandths, that noise must be sized for.
+  package var minimumCorruptPermille: Int
+  /// Fewest consenting contributors of this node before it takes part.
+  package var minimumContributors: Int
+  /// Oldest consent checkpoint, seconds.
+  package var maximumCheckpointAgeSeconds: Int
+
+  package init(
+    purposes: Set<String>, budget: PrivacyBudget, minimumCohort: Int = 3, minimumSurvivors: Int = 2,
+    minimumCorruptPermille: Int = 0, minimumContributors: Int = 1,
+    maximumCheckpointAgeSeconds: Int = 60
+  ) {
+    self.purposes = purposes
+    self.budget = budget
+    self.minimumCohort = minimumCohort
+    self.minimumSurvivors = minimumSurvivors
+    self.minimumCorruptPermille = minimumCorruptPermille
+    self.minimumContributors = minimumContributors
+    self.maximumCheckpointAgeSeconds = maximumCheckpointAgeSeconds
+  }
+
+  /// Checks what does not depend on data or budget. `now` in milliseconds.
+  package func check(
+    _ descriptor: RoundDescriptor, task: TaskSpecification, federation: String, lastSession: UInt64,
+    now: UInt64
+  ) throws(FederationError) {
+    guard descriptor.federation == federation else {
+      throw .mismatch(
+        what: "the federation", expected: federation, actual: descriptor.federation)
+    }
+    guard purposes.contains(task.purpose) else { throw .policy(.purpose(task.purpose)) }
+    guard descriptor.sessionNumber > lastSession else {
+      throw .policy(.replayedSession(number: descriptor.sessionNumber, last: lastSession))
+    }
+    let issued = descriptor.issuedAtMilliseconds
+    // The server may have written any number: the difference is taken so that none of them overflows.
+    let age = now > issued ? now - issued : issued - now
+    guard age <= SignedRequest.clockToleranceMilliseconds else {
+      throw .policy(
+        .weaker(
+          parameter: "the age of the descriptor", offered: "\(now > issued ? "" : "-")\(age / 1000) s",
+          required: "\(SignedRequest.clockToleranceMilliseconds / 1000) s"))
+    }
+    try atLeast("minimumCohort", descriptor.minimumCohort, minimumCohort)
+    try atLeast("minimumSurvivors", descriptor.minimumSurvivors, minimumSurvivors)
+    try atLeast("corruptPermille", descriptor.corruptPermille, minimumCorruptPermille)
+    try checkAgainst(task, descriptor)
+  }
+
+  /// The server must run the task that the operator signed, not a weaker one.
+  private func checkAgainst(
+    _ task: TaskSpecification, _ descriptor: RoundDescriptor
+  ) throws(FederationError) {
+    try atLeast("minimumCohort", descriptor.minimumCohort, task.minimumCohort)
+    try atLeast("minimumSurvivors", descriptor.minimumSurvivors, task.minimumSurvivors)
+    try atLeast("corruptPermille", descriptor.corruptPermille, task.corruptPermille)
+    guard descriptor.unit == task.unit else {
+      throw .mismatch(
+        what: "the unit of privacy", expected: task.unit.rawValue, actual: descriptor.unit.rawValue)
+    }
+    guard descriptor.maximumContributors == task.maximumContributors else {
+      throw .mismatch(
+        what: "maximumContributors", expected: "\(task.maximumContributors)",
+        actual: "\(descriptor.maximumContributors)")
+    }
+    let plan = VectorPlan(descriptor.segments)
+    let needed = try plan.ringBits(
+      cohort: 200, maximumContributors: 1, minimumSurvivors: descriptor.minimumSurvivors,
+      corruptPermille: descriptor.corruptPermille)
+    try atLeast("ringBits", descriptor.ringBits, needed)
+  }
+
+  /// The ring must hold the real cohort; asked again when the roster is known.
+  package func checkRing(_ descriptor: RoundDescriptor, cohort: Int) throws(FederationError) {
+    let needed = try VectorPlan(descriptor.segments).ringBits(
+      cohort: cohort, maximumContributors: descriptor.maximumContributors,
+      minimumSurvivors: descriptor.minimumSurvivors, corruptPermille: descriptor.corruptPermille)
+    try atLeast("ringBits", descriptor.ringBits, needed)
+  }
+
+  private func atLeast(_ name: String, _ offered: Int, _ required: Int) throws(FederationError) {
+    guard offered >= required else {
+      throw .policy(.weaker(parameter: name, offered: "\(offered)", required: "\(required)"))
+    }
+  }
+}

@@ -1,0 +1,217 @@
+package import Cryptography
+import Messages
+package import Privacy
+package import SecureAggregation
+import Foundation
+
+/// What a session does.
+package enum SessionKind: String, Codable, Sendable, CaseIterable {
+  /// Agrees on magnitudes and vocabularies.
+  case coarseStatistics
+  /// Agrees on bins and moments.
+  case fineStatistics
+  /// Trains one round (and measures the model it starts from).
+  case training
+  /// Measures the final model.
+  case evaluation
+}
+
+/// τ: everything that a session's members must agree on. Signed by the server; the session's identifier
+/// is its digest, and every key, mask, share and signature is bound to that.
+package struct RoundDescriptor: Sendable, Equatable {
+  /// The wire protocol's version.
+  package static let protocolVersion: UInt32 = 1
+  /// The domain of the server's signature and of sid.
+  package static let domain = "accord/v1/descriptor"
+  /// The only mask suite of this version.
+  package static let keyStream = "chacha20"
+
+  package var federation: String
+  package var sessionNumber: UInt64
+  package var kind: SessionKind
+  /// Training round from 1; 0 outside training.
+  package var round: Int
+  package var taskDigest: Digest
+  package var modelDigest: Digest
+  package var seed: UInt64
+  package var segments: [Segment]
+  package var ringBits: Int
+  package var minimumCohort: Int
+  package var minimumSurvivors: Int
+  package var corruptPermille: Int
+  package var dropoutPermille: Int
+  package var maximumContributors: Int
+  package var stepDeadlineMilliseconds: Int
+  package var trainingDeadlineMilliseconds: Int
+  /// The consent ledger's checkpoint (a signed note) that nodes must have reached.
+  package var checkpoint: String
+  package var issuedAtMilliseconds: UInt64
+  /// Updates are sealed to this key; it lives as long as the session.
+  package var uploadKey: AgreementPublicKey
+  package var unit: PrivacyUnit
+
+  package init(
+    federation: String, sessionNumber: UInt64, kind: SessionKind, round: Int, taskDigest: Digest,
+    modelDigest: Digest, seed: UInt64, segments: [Segment], ringBits: Int, minimumCohort: Int,
+    minimumSurvivors: Int, corruptPermille: Int, dropoutPermille: Int, maximumContributors: Int,
+    stepDeadlineMilliseconds: Int, trainingDeadlineMilliseconds: Int, checkpoint: String,
+    issuedAtMilliseconds: UInt64, uploadKey: AgreementPublicKey, unit: PrivacyUnit
+  ) {
+    self.federation = federation
+    self.sessionNumber = sessionNumber
+    self.kind = kind
+    self.round = round
+    self.taskDigest = taskDigest
+    self.modelDigest = modelDigest
+    self.seed = seed
+    self.segments = segments
+    self.ringBits = ringBits
+    self.minimumCohort = minimumCohort
+    self.minimumSurvivors = minimumSurvivors
+    self.corruptPermille = corruptPermille
+    self.dropoutPermille = dropoutPermille
+    self.maximumContributors = maximumContributors
+    self.stepDeadlineMilliseconds = stepDeadlineMilliseconds
+    self.trainingDeadlineMilliseconds = trainingDeadlineMilliseconds
+    self.checkpoint = checkpoint
+    self.issuedAtMilliseconds = issuedAtMilliseconds
+    self.uploadKey = uploadKey
+    self.unit = unit
+  }
+
+  /// Coordinates of the aggregated vector.
+  package var dimension: Int { segments.reduce(0) { $0 + $1.length } }
+
+  /// The bytes that are signed.
+  package func encode() -> [UInt8] {
+    var wire = WireRoundDescriptor()
+    wire.protocolVersion = Self.protocolVersion
+    wire.federation = federation
+    wire.sessionNumber = sessionNumber
+    wire.kind = kind.rawValue
+    wire.round = UInt32(round)
+    wire.taskDigest = Data(taskDigest.bytes)
+    wire.modelDigest = Data(modelDigest.bytes)
+    wire.seed = seed
+    wire.segments = segments.map { segment in
+      var wire = WireSegment()
+      wire.name = segment.name.rawValue
+      wire.length = UInt32(segment.length)
+      wire.population = segment.population.rawValue
+      wire.clipNorm = segment.clipNorm
+      wire.scale = segment.scale
+      wire.noiseVariance = segment.noiseVariance
+      return wire
+    }
+    wire.ringBits = UInt32(ringBits)
+    wire.keyStream = Self.keyStream
+    wire.minimumCohort = UInt32(minimumCohort)
+    wire.minimumSurvivors = UInt32(minimumSurvivors)
+    wire.corruptPermille = UInt32(corruptPermille)
+    wire.dropoutPermille = UInt32(dropoutPermille)
+    wire.maximumContributors = UInt32(maximumContributors)
+    wire.stepDeadlineMs = UInt32(stepDeadlineMilliseconds)
+    wire.trainingDeadlineMs = UInt32(trainingDeadlineMilliseconds)
+    wire.checkpoint = checkpoint
+    wire.issuedAtMs = issuedAtMilliseconds
+    wire.uploadKey = Data(uploadKey.bytes)
+    wire.unit = unit.rawValue
+    return encodeMessage(wire)
+  }
+
+  /// Reads and validates signed bytes.
+  package static func decode(_ bytes: [UInt8], peer: String) throws(FederationError) -> RoundDescriptor {
+    let wire = try wireMessage(WireRoundDescriptor.self, bytes, peer: peer)
+    guard wire.protocolVersion == protocolVersion else {
+      throw .mismatch(
+        what: "the server's protocol version", expected: "\(protocolVersion)",
+        actual: "\(wire.protocolVersion)")
+    }
+    guard wire.keyStream == keyStream else {
+      throw .mismatch(what: "the key stream", expected: keyStream, actual: wire.keyStream)
+    }
+    guard let kind = SessionKind(rawValue: wire.kind), let unit = PrivacyUnit(rawValue: wire.unit) else {
+      throw badField(peer, "RoundDescriptor", "kind or unit", "is unknown")
+    }
+    guard (1...8).contains(wire.segments.count), wire.federation.utf8.count <= 256,
+      wire.checkpoint.utf8.count <= 16_384
+    else { throw badField(peer, "RoundDescriptor", "segments", "has an invalid size") }
+    var segments: [Segment] = []
+    for segment in wire.segments {
+      guard let name = SegmentName(rawValue: segment.name),
+        let population = Population(rawValue: segment.population),
+        (1...(1 << 26)).contains(segment.length),
+        segment.clipNorm > 0, segment.clipNorm <= 1e9, segment.scale > 0, segment.scale <= 1e12,
+        segment.noiseVariance >= 0, segment.noiseVariance <= 1e18
+      else { throw badField(peer, "RoundDescriptor", "segments", "holds a segment that is out of range") }
+      segments.append(
+        Segment(
+          name: name, length: Int(segment.length), population: population,
+          clipNorm: segment.clipNorm, scale: segment.scale, noiseVariance: segment.noiseVariance))
+    }
+    guard Set(segments.map(\.name)).count == segments.count,
+      segments.reduce(0, { $0 + $1.length }) <= 1 << 26
+    else { throw badField(peer, "RoundDescriptor", "segments", "repeats a name or is too long") }
+    return RoundDescriptor(
+      federation: wire.federation, sessionNumber: wire.sessionNumber, kind: kind,
+      round: Int(wire.round),
+      taskDigest: try fixed(wire.taskDigest, peer, "RoundDescriptor", "task_digest"),
+      modelDigest: try fixed(wire.modelDigest, peer, "RoundDescriptor", "model_digest"),
+      seed: wire.seed, segments: segments, ringBits: Int(wire.ringBits),
+      minimumCohort: Int(wire.minimumCohort), minimumSurvivors: Int(wire.minimumSurvivors),
+      corruptPermille: Int(wire.corruptPermille), dropoutPermille: Int(wire.dropoutPermille),
+      maximumContributors: Int(wire.maximumContributors),
+      stepDeadlineMilliseconds: Int(wire.stepDeadlineMs),
+      trainingDeadlineMilliseconds: Int(wire.trainingDeadlineMs), checkpoint: wire.checkpoint,
+      issuedAtMilliseconds: wire.issuedAtMs,
+      uploadKey: try fixed(wire.uploadKey, peer, "RoundDescriptor", "upload_key"), unit: unit)
+  }
+
+  /// sid of signed descriptor bytes.
+  package static func sessionID(of bytes: [UInt8]) -> Digest { Hash.blake2b(domain: domain, [bytes]) }
+
+  /// What the secure aggregation needs to know.
+  package func aggregationParameters(
+    sessionID: Digest
+  ) throws(FederationError) -> AggregationParameters {
+    try component("session parameters") {
+      try AggregationParameters(
+        sessionID: sessionID, dimension: dimension, ringBits: ringBits,
+        minimumCohort: minimumCohort, minimumSurvivors: minimumSurvivors,
+        corruptPermille: corruptPermille)
+    }
+  }
+}
+
+/// A descriptor whose signature was checked, with its identifier.
+package struct SignedDescriptor: Sendable {
+  /// The content.
+  package let descriptor: RoundDescriptor
+  /// The signed bytes, verbatim.
+  package let bytes: [UInt8]
+  /// The server's signature.
+  package let signature: Signature
+  /// sid.
+  package let sessionID: Digest
+
+  /// Signs a descriptor (server).
+  package init(_ descriptor: RoundDescriptor, key: SigningKey) {
+    self.descriptor = descriptor
+    bytes = descriptor.encode()
+    signature = key.sign(domain: RoundDescriptor.domain, [bytes])
+    sessionID = RoundDescriptor.sessionID(of: bytes)
+  }
+
+  /// Checks and reads a descriptor (node).
+  package init(
+    verifying bytes: [UInt8], signature: Signature, serverKey: VerifyingKey
+  ) throws(FederationError) {
+    guard serverKey.verifies(signature, domain: RoundDescriptor.domain, [bytes]) else {
+      throw .badSignature(what: "the round descriptor", peer: "the server")
+    }
+    descriptor = try RoundDescriptor.decode(bytes, peer: "the server")
+    self.bytes = bytes
+    self.signature = signature
+    sessionID = RoundDescriptor.sessionID(of: bytes)
+  }
+}

@@ -1,0 +1,343 @@
+import Cryptography
+package import Learning
+package import Privacy
+import SecureAggregation
+
+/// The next session of a task, before the host adds names, keys and times.
+package struct SessionPlan: Sendable, Equatable {
+  /// What the session does.
+  package let kind: SessionKind
+  /// Training round from 1; 0 outside training.
+  package let round: Int
+  /// The vector's segments with clip, scale and noise.
+  package let segments: [Segment]
+}
+
+/// What one training round did, as it is reported. Metrics are those of the model that the round
+/// produced, measured privately on held-out records by the session that followed.
+package struct RoundReport: Codable, Sendable, Equatable {
+  /// Training round, from 1.
+  package var round: Int
+  /// The session that ran it.
+  package var session: UInt64
+  /// Nodes whose input is in the sum.
+  package var participants: Int
+  /// Nodes of the cohort that were lost on the way.
+  package var dropped: Int
+  /// Consenting contributors in the sum, as the noised count says.
+  package var eligible: Double
+  /// Log loss of the model on held-out records.
+  package var loss: Double?
+  /// Area under the ROC curve of the model on held-out records.
+  package var auc: Double?
+  /// Accuracy of the model on held-out records, threshold 0.5.
+  package var accuracy: Double?
+  /// What the training population has spent after the round.
+  package var epsilon: EpsilonValue
+  /// From the start of the session to its end.
+  package var seconds: Double
+  /// Digest of the model that the round produced, hexadecimal.
+  package var model: String
+}
+
+/// An epsilon in JSON: a number, or the string "inf" when noise is off.
+package struct EpsilonValue: Codable, Sendable, Equatable {
+  /// The value; may be infinite.
+  package var value: Double
+
+  package init(_ value: Double) { self.value = value }
+
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if let number = try? container.decode(Double.self) {
+      value = number
+    } else if try container.decode(String.self) == "inf" {
+      value = .infinity
+    } else {
+      throw DecodingError.dataCorruptedError(
+        in: container, debugDescription: "epsilon is a number or \"inf\"")
+    }
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    if value.isFinite { try container.encode(value) } else { try container.encode("inf") }
+  }
+}
+
+/// Where a task stands; stored after every session.
+package struct TaskProgress: Codable, Sendable, Equatable {
+  /// Whether more sessions will follow.
+  package enum Status: Codable, Sendable, Equatable {
+    case running
+    case completed
+    /// Training ended early, and why (for instance a spent budget).
+    case stopped(String)
+    /// An operator ended it.
+    case cancelled
+  }
+
+  package var status: Status = .running
+  /// Training rounds done.
+  package var rounds: [RoundReport] = []
+  /// The server optimiser's state.
+  package var optimizer: ServerOptimizer?
+  /// Noised number of training contributors, from the statistics sessions.
+  package var contributors: Double = 0
+  /// Sessions that ended without a result.
+  package var abortedSessions = 0
+  /// True once the final model was measured.
+  package var isEvaluated = false
+
+  package init() {}
+}
+
+/// A training run on the server as a pure state machine over sessions: which session comes next, with how
+/// much noise, and what its sum does to the model.
+package struct TaskEngine: Sendable {
+  /// The signed task.
+  package let task: TaskSpecification
+  /// Where it stands.
+  package private(set) var progress: TaskProgress
+  /// The current artifact.
+  package private(set) var artifact: ModelArtifact
+
+  /// Starts a task, or continues one from what was stored.
+  package init(
+    task: TaskSpecification, progress: TaskProgress = TaskProgress(), artifact: ModelArtifact? = nil
+  ) {
+    self.task = task
+    self.progress = progress
+    self.artifact =
+      artifact
+      ?? ModelArtifact(
+        task: task.id, version: 0, architecture: task.architecture, stage: .schema, parameters: [])
+  }
+
+  /// The next session, or nil when the task is over. Noise is calibrated from what each population has
+  /// really spent, aborted sessions included, so that the remaining rounds fit into what is left.
+  package mutating func nextSession(
+    spent: [Population: [PrivacyEvent]]
+  ) throws(FederationError) -> SessionPlan? {
+    guard progress.status == .running else { return nil }
+    do {
+      switch artifact.stage {
+      case .schema: return try statisticsPlan(.coarseStatistics, .coarse, spent)
+      case .bounds: return try statisticsPlan(.fineStatistics, .fine, spent)
+      case .model:
+        if progress.rounds.count < task.rounds { return try trainingPlan(spent) }
+        return progress.isEvaluated ? finish(.completed) : try evaluationPlan(spent)
+      }
+    } catch {
+      guard case .budgetSpent = error else { throw error }
+      return try stopForBudget("\(error)", spent)
+    }
+  }
+
+  /// Takes the released sum of a session and moves the model on.
+  package mutating func apply(
+    _ sum: ReleasedSum, epsilon: Double, seconds: Double
+  ) throws(FederationError) {
+    switch sum.descriptor.kind {
+    case .coarseStatistics: try applyCoarse(sum)
+    case .fineStatistics: try applyFine(sum)
+    case .training:
+      recordMetrics(sum)
+      try applyUpdate(sum, epsilon: epsilon, seconds: seconds)
+    case .evaluation:
+      recordMetrics(sum)
+      progress.isEvaluated = true
+      if progress.status == .running { progress.status = .completed }
+    }
+  }
+
+  /// A session ended without a result. Its cost stays; it is planned again with what is left.
+  package mutating func sessionAborted() { progress.abortedSessions += 1 }
+
+  /// Ends the task at an operator's word.
+  package mutating func cancel() {
+    if progress.status == .running { progress.status = .cancelled }
+  }
+
+  // MARK: Planning
+
+  private mutating func finish(_ status: TaskProgress.Status) -> SessionPlan? {
+    progress.status = status
+    return nil
+  }
+
+  /// A spent training budget ends training; the model so far is measured once if there is one.
+  private mutating func stopForBudget(
+    _ reason: String, _ spent: [Population: [PrivacyEvent]]
+  ) throws(FederationError) -> SessionPlan? {
+    if case .model = artifact.stage, !progress.rounds.isEmpty, !progress.isEvaluated,
+      progress.rounds.count < task.rounds, let plan = try? evaluationPlan(spent)
+    {
+      return plan
+    }
+    return finish(.stopped(reason))
+  }
+
+  private func budget(_ population: Population) -> PrivacyBudget {
+    population == .training ? task.trainingBudget : task.evaluationBudget
+  }
+
+  private func shape(_ name: SegmentName) throws(FederationError) -> Segment {
+    let shape = try SegmentShape.of(name, task: task, artifact: artifact)
+    return Segment(
+      name: name, length: shape.length, population: shape.population, clipNorm: shape.clipNorm,
+      scale: VectorPlan.scale(clipNorm: shape.clipNorm, dimension: shape.length), noiseVariance: 0)
+  }
+
+  /// The variance at which `rounds` releases of the segment, after `fixed`, meet the population's budget.
+  private func variance(
+    _ segment: Segment, fixed: [PrivacyEvent], rounds: Int
+  ) throws(FederationError) -> Double {
+    let budget = budget(segment.population)
+    guard budget.epsilon.isFinite else { return 0 }
+    let clip = try segment.integerClip()
+    do {
+      return try SkellamCalibration.calibrateVariance(budget: budget, fixed: fixed, rounds: rounds) {
+        Segment.event(clip: clip, dimension: segment.length, variance: $0)
+      }
+    } catch {
+      throw .budgetSpent(population: segment.population.rawValue, detail: "\(error)")
+    }
+  }
+
+  private func statisticsPlan(
+    _ kind: SessionKind, _ name: SegmentName, _ spent: [Population: [PrivacyEvent]]
+  ) throws(FederationError) -> SessionPlan {
+    var segment = try shape(name)
+    // Rényi divergence is inversely proportional to the variance: a share f of the budget is what a
+    // release with 1/f times the full-budget variance costs. The two sessions split the share evenly.
+    let full = try variance(segment, fixed: [], rounds: 1)
+    segment.noiseVariance = (full / (task.statisticsShare / 2)).rounded(.up)
+    return SessionPlan(kind: kind, round: 0, segments: [segment])
+  }
+
+  private func trainingPlan(
+    _ spent: [Population: [PrivacyEvent]]
+  ) throws(FederationError) -> SessionPlan {
+    var update = try shape(.update)
+    update.noiseVariance = try variance(
+      update, fixed: spent[.training] ?? [], rounds: task.rounds - progress.rounds.count)
+    var segments = [update]
+    // The first round starts from an untrained model: measuring that would only cost budget. A round
+    // whose model was already measured (by a session that aborted later) is measured again.
+    if !progress.rounds.isEmpty {
+      var evaluation = try shape(.evaluation)
+      let final = try finalEvaluationEvent(evaluation)
+      evaluation.noiseVariance = try variance(
+        evaluation, fixed: (spent[.heldOut] ?? []) + final,
+        rounds: task.rounds - progress.rounds.count)
+      segments.append(evaluation)
+    }
+    return SessionPlan(kind: .training, round: progress.rounds.count + 1, segments: segments)
+  }
+
+  private func evaluationPlan(
+    _ spent: [Population: [PrivacyEvent]]
+  ) throws(FederationError) -> SessionPlan {
+    var evaluation = try shape(.evaluation)
+    evaluation.noiseVariance = try variance(
+      evaluation, fixed: spent[.heldOut] ?? [], rounds: 1)
+    return SessionPlan(kind: .evaluation, round: 0, segments: [evaluation])
+  }
+
+  /// The final measurement, set aside in advance.
+  private func finalEvaluationEvent(
+    _ segment: Segment
+  ) throws(FederationError) -> [PrivacyEvent] {
+    guard budget(.heldOut).epsilon.isFinite else { return [] }
+    let full = try variance(segment, fixed: [], rounds: 1)
+    let clip = try segment.integerClip()
+    return [
+      Segment.event(
+        clip: clip, dimension: segment.length, variance: full / task.finalEvaluationShare)
+    ]
+  }
+
+  // MARK: Applying
+
+  private func values(
+    _ name: SegmentName, _ sum: ReleasedSum
+  ) throws(FederationError) -> (values: [Double], noiseStdDev: Double) {
+    guard let segment = sum.descriptor.segments.first(where: { $0.name == name }),
+      let values = sum.values(of: name)
+    else {
+      throw .mismatch(what: "the session's segments", expected: name.rawValue, actual: "none")
+    }
+    let share = try segment.noiseShare(
+      cohort: sum.result.cohort.count, minimumSurvivors: sum.descriptor.minimumSurvivors,
+      corruptPermille: sum.descriptor.corruptPermille)
+    let variance = share * Double(sum.result.survivors.count)
+    return (values, variance.squareRoot() / segment.scale)
+  }
+
+  private mutating func applyCoarse(_ sum: ReleasedSum) throws(FederationError) {
+    let (values, noise) = try values(.coarse, sum)
+    let bounds = try component("coarse statistics") {
+      try CoarseStatistics(schema: task.schema).decode(sum: values, noiseStdDev: noise)
+    }
+    artifact.stage = .bounds(bounds)
+    artifact.version += 1
+  }
+
+  private mutating func applyFine(_ sum: ReleasedSum) throws(FederationError) {
+    guard case .bounds(let bounds) = artifact.stage else {
+      throw .badArtifact(reason: "fine statistics need agreed bounds")
+    }
+    let (values, noise) = try values(.fine, sum)
+    let pipeline = try component("fine statistics") {
+      try FineStatistics(schema: task.schema, bounds: bounds).decode(
+        sum: values, noiseStdDev: noise, quantileBins: task.quantileBins)
+    }
+    try component("architecture") {
+      try task.architecture.validate(inputs: pipeline.featureCount)
+    }
+    artifact.stage = .model(pipeline)
+    artifact.version += 1
+    artifact.parameters = task.architecture.initialParameters(
+      inputs: pipeline.featureCount, seed: task.seed)
+    progress.optimizer = ServerOptimizer(
+      kind: task.optimizer, weightDecay: task.weightDecay,
+      parameterCount: artifact.parameters.count)
+  }
+
+  private mutating func applyUpdate(
+    _ sum: ReleasedSum, epsilon: Double, seconds: Double
+  ) throws(FederationError) {
+    let (values, noise) = try values(.update, sum)
+    guard var optimizer = progress.optimizer else {
+      throw .badArtifact(reason: "the optimiser's state is missing")
+    }
+    let weight = task.clipNorm * ContributionBuilder.countWeight
+    let count = values[values.count - 1] / weight
+    // Far fewer contributors than the count's own noise can tell from none: no step.
+    let denominator = max(count, 3 * noise / weight, 1)
+    let mean = values.dropLast().map { Float($0 / denominator) }
+    optimizer.apply(update: mean, to: &artifact.parameters)
+    progress.optimizer = optimizer
+    artifact.version += 1
+    let bytes = try artifact.encode()
+    progress.rounds.append(
+      RoundReport(
+        round: sum.descriptor.round, session: sum.descriptor.sessionNumber,
+        participants: sum.result.survivors.count,
+        dropped: sum.result.cohort.count - sum.result.survivors.count, eligible: count.rounded(),
+        epsilon: EpsilonValue(epsilon), seconds: seconds,
+        model: ModelArtifact.digest(of: bytes).hex))
+  }
+
+  private mutating func recordMetrics(_ sum: ReleasedSum) {
+    guard let sums = sum.values(of: .evaluation), !progress.rounds.isEmpty,
+      let layout = try? EvaluationLayout(bins: task.evaluationBins)
+    else { return }
+    let metrics = layout.decode(sum: sums)
+    let last = progress.rounds.count - 1
+    progress.rounds[last].loss = metrics.logLoss
+    progress.rounds[last].auc = metrics.auc
+    progress.rounds[last].accuracy = metrics.accuracy
+  }
+}

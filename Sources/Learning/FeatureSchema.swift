@@ -1,0 +1,125 @@
+/// What kind of values a column of the stores' tables holds.
+package enum FeatureKind: String, Codable, Equatable, Sendable {
+  /// Numbers whose order and distance mean something.
+  case numeric
+  /// Names: only equality means something. A number in such a column is taken by its decimal text.
+  case categorical
+}
+
+/// One input column of a task.
+package struct FeatureColumn: Codable, Equatable, Sendable {
+  /// The name of the column, 1 to 128 bytes of UTF-8, unique within a schema.
+  package let name: String
+  /// What the column holds.
+  package let kind: FeatureKind
+
+  /// Describes a column; the limits are checked by the schema.
+  package init(name: String, kind: FeatureKind) {
+    self.name = name
+    self.kind = kind
+  }
+}
+
+/// The input columns that all nodes of a task share, in the order of every `RawRecord`.
+package struct FeatureSchema: Codable, Equatable, Sendable {
+  /// The most columns that a schema may have.
+  package static let maximumColumns = 512
+  /// The longest column name in bytes of UTF-8.
+  package static let maximumNameBytes = 128
+
+  /// The columns, 1 to `maximumColumns` of them, with distinct names.
+  package let columns: [FeatureColumn]
+
+  /// Checks the limits.
+  package init(columns: [FeatureColumn]) throws(LearningError) {
+    self.columns = columns
+    try validate()
+  }
+
+  /// Checks the limits; every initialiser has done so.
+  package func validate() throws(LearningError) {
+    guard (1...Self.maximumColumns).contains(columns.count) else {
+      throw .invalidSchema(reason: "it has \(columns.count) columns, allowed are 1 to \(Self.maximumColumns)")
+    }
+    var seen: Set<String> = []
+    for (index, column) in columns.enumerated() {
+      guard (1...Self.maximumNameBytes).contains(column.name.utf8.count) else {
+        throw .invalidSchema(
+          reason: "the name of column \(index) must have 1 to \(Self.maximumNameBytes) bytes")
+      }
+      guard seen.insert(column.name).inserted else {
+        throw .invalidSchema(reason: "column name \"\(column.name)\" occurs twice")
+      }
+    }
+  }
+
+  /// Decodes and checks the limits.
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    var list = try container.nestedUnkeyedContainer(forKey: .columns)
+    var columns: [FeatureColumn] = []
+    while !list.isAtEnd {
+      guard columns.count < Self.maximumColumns else {
+        throw LearningError.invalidSchema(reason: "it has more than \(Self.maximumColumns) columns")
+      }
+      columns.append(try list.decode(FeatureColumn.self))
+    }
+    try self.init(columns: columns)
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case columns
+  }
+}
+
+/// One cell as the data source gives it.
+package enum RawValue: Equatable, Sendable {
+  /// There is no value.
+  case missing
+  /// A number; one that is not finite counts as missing.
+  case number(Double)
+  /// A text; an error in a numeric column.
+  case text(String)
+}
+
+/// One record: a value for every column of the schema, in its order.
+package typealias RawRecord = [RawValue]
+
+/// A cell after the schema's rules were applied.
+enum Cell: Equatable {
+  case missing
+  case number(Double)
+  case bucket(Int)
+}
+
+extension FeatureSchema {
+  /// Applies the rules of `RawValue` to every value of a record and hands each cell to `body`.
+  func forEachCell(
+    of record: RawRecord, _ body: (Int, Cell) -> Void
+  ) throws(LearningError) {
+    guard record.count == columns.count else {
+      throw .wrongColumnCount(expected: columns.count, actual: record.count)
+    }
+    for (index, value) in record.enumerated() {
+      body(index, try cell(value, in: columns[index]))
+    }
+  }
+
+  private func cell(_ value: RawValue, in column: FeatureColumn) throws(LearningError) -> Cell {
+    switch (column.kind, value) {
+    case (_, .missing): return .missing
+    case (_, .number(let number)) where !number.isFinite: return .missing
+    case (.numeric, .number(let number)): return .number(number)
+    case (.numeric, .text): throw .textInNumericColumn(name: column.name)
+    case (.categorical, .number(let number)): return .bucket(CategoryHash.bucket(of: Self.text(of: number)))
+    case (.categorical, .text(let text)): return .bucket(CategoryHash.bucket(of: text))
+    }
+  }
+
+  /// The decimal text of a number in a categorical column: whole numbers without a point, so that "3", 3
+  /// and 3.0 are one category.
+  private static func text(of number: Double) -> String {
+    if let whole = Int64(exactly: number) { return String(whole) }
+    return number.description
+  }
+}

@@ -1,0 +1,117 @@
+import Foundation
+
+/// How much noise a budget asks for, and how much of it each node adds.
+package enum SkellamCalibration {
+  /// The least total variance per coordinate, in grid units squared and to within 0.1 %, with which
+  /// `rounds` releases of sums quantised by `clip` stay within the budget, after the `fixed` events.
+  ///
+  /// `shares`: the number of draws that make up the total (`honestSurvivors`; 1 in central and local mode),
+  /// over which the sampler's error adds up. The event to record is then that of `event`.
+  /// Throws: as `calibrateVariance`.
+  package static func variance(
+    forBudget budget: PrivacyBudget, clip: IntegerClip, rounds: Int, shares: Int,
+    relation: NeighbouringRelation = .addRemove, fixed: [PrivacyEvent] = []
+  ) throws(PrivacyError) -> Double {
+    guard shares >= 1 else { throw .parameterOutOfRange(.shares, value: Double(shares)) }
+    return try calibrateVariance(budget: budget, fixed: fixed, rounds: rounds) { variance in
+      event(clip: clip, variance: variance, shares: shares, relation: relation)
+    }
+  }
+
+  /// The event of one release of a sum quantised by `clip` under noise of total `variance` (grid units
+  /// squared) that `shares` draws of this module's sampler make up. `shares` is at least 1 (a
+  /// precondition).
+  package static func event(
+    clip: IntegerClip, variance: Double, shares: Int, relation: NeighbouringRelation = .addRemove
+  ) -> PrivacyEvent {
+    precondition(shares >= 1, "a sum has at least one share of noise")
+    let drawError = SkellamTable.errorLog2(variance: variance / Double(shares))
+    return clip.event(
+      variance: variance, samplerErrorLog2: drawError + log2(Double(shares)), relation: relation)
+  }
+
+  /// The least variance, to within 0.1 %, with which the `fixed` events and `rounds` times
+  /// `event(variance)` stay within the budget. It never exceeds the budget.
+  ///
+  /// `event` describes one round (its own count is multiplied by `rounds`); its cost must not grow with the
+  /// variance. Events that grow with it in kind, say two sums released in each round, go into one call
+  /// each, the earlier result being `fixed` in the later.
+  ///
+  /// Throws: `infiniteBudgetNeedsNoNoise`; `budgetUnreachable` if the fixed events alone reach the budget;
+  /// `calibrationFailed` if no variance from 2^-60 to 2^80 is enough, or the least of them is more than
+  /// enough; whatever the accountant refuses.
+  package static func calibrateVariance(
+    budget: PrivacyBudget, fixed: [PrivacyEvent] = [], rounds: Int, event: (Double) -> PrivacyEvent
+  ) throws(PrivacyError) -> Double {
+    try budget.validate()
+    guard budget.epsilon < .infinity else { throw .infiniteBudgetNeedsNoNoise }
+    guard rounds >= 1 else { throw .parameterOutOfRange(.rounds, value: Double(rounds)) }
+    var base = RenyiAccountant()
+    for event in fixed { try base.compose(event) }
+    let fixedCost = try base.epsilon(delta: budget.delta).epsilon
+    guard fixedCost < budget.epsilon else {
+      throw .budgetUnreachable(fixed: fixedCost, budget: budget)
+    }
+    func fits(_ variance: Double) throws(PrivacyError) -> Bool {
+      guard let planned = event(variance).repeated(rounds) else {
+        throw .parameterOutOfRange(.rounds, value: Double(rounds))
+      }
+      var accountant = base
+      try accountant.compose(planned)
+      return try accountant.epsilon(delta: budget.delta).epsilon <= budget.epsilon
+    }
+    var exponent = (tooLittle: -60.0, enough: 80.0)
+    guard try fits(exp2(exponent.enough)), try !fits(exp2(exponent.tooLittle)) else {
+      throw .calibrationFailed(budget: budget)
+    }
+    // In the logarithm, since the answer's magnitude is unknown: 2^0.0007 is 1.0005.
+    while exponent.enough - exponent.tooLittle > 0.0007 {
+      let middle = (exponent.tooLittle + exponent.enough) / 2
+      if try fits(exp2(middle)) { exponent.enough = middle } else { exponent.tooLittle = middle }
+    }
+    return exp2(exponent.enough)
+  }
+
+  /// The nodes that are sure to be honest and to survive: T_min − ⌊γ·n⌋.
+  ///
+  /// `cohort` (n) nodes were chosen, at least `minimumSurvivors` (T_min) of them deliver or the round is
+  /// void, and at most a `corruptFraction` (γ) of the cohort adds no noise or tells the server its noise.
+  /// The noise of these nodes is all that the accounting relies on; what others add is post-processing.
+  ///
+  /// Throws: `parameterOutOfRange`; `tooFewHonestSurvivors` if none is left.
+  package static func honestSurvivors(
+    cohort: Int, minimumSurvivors: Int, corruptFraction: Double
+  ) throws(PrivacyError) -> Int {
+    guard cohort >= 1 else { throw .parameterOutOfRange(.cohort, value: Double(cohort)) }
+    guard minimumSurvivors >= 1, minimumSurvivors <= cohort else {
+      throw .parameterOutOfRange(.minimumSurvivors, value: Double(minimumSurvivors))
+    }
+    guard corruptFraction >= 0, corruptFraction < 1 else {
+      throw .parameterOutOfRange(.corruptFraction, value: corruptFraction)
+    }
+    // 0.29 · 100 is 28.999… in binary: without the allowance a corrupt node would go uncounted.
+    let product = corruptFraction * Double(cohort)
+    let corrupt = Int((product + product * 1e-12).rounded(.down))
+    guard corrupt < minimumSurvivors else {
+      throw .tooFewHonestSurvivors(minimumSurvivors: minimumSurvivors, corrupt: corrupt)
+    }
+    return minimumSurvivors - corrupt
+  }
+
+  /// The variance that each node adds, μ/(T_min − ⌊γ·n⌋): with the fewest honest survivors the sum still
+  /// has all of `totalVariance` (μ), and with more it has more. Skellam noise is closed under sums, so no
+  /// approximation is involved.
+  ///
+  /// Throws: as `honestSurvivors`, and `parameterOutOfRange` for a variance that is not positive and finite.
+  package static func noiseShare(
+    totalVariance: Double, cohort: Int, minimumSurvivors: Int, corruptFraction: Double
+  ) throws(PrivacyError) -> Double {
+    guard totalVariance > 0, totalVariance.isFinite else {
+      throw .parameterOutOfRange(.variance, value: totalVariance)
+    }
+    let honest = try honestSurvivors(
+      cohort: cohort, minimumSurvivors: minimumSurvivors, corruptFraction: corruptFraction)
+    // Rounded up, so that the shares never add up to less than the total.
+    return (totalVariance / Double(honest)).nextUp
+  }
+}

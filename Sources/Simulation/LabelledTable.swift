@@ -1,0 +1,229 @@
+package import Learning
+
+/// A table read as records of contributors with a two-valued label, split into training and evaluation.
+///
+/// Cells count without the spaces around them. A cell is missing if it is empty, "NA", "NaN" or "null", in
+/// any letter case. A column is numeric if it is not in `categorical` and every cell that is not missing is a
+/// finite decimal number, else categorical; columns that are missing everywhere are dropped. The label,
+/// subject and store columns are never features.
+///
+/// Positive is the label value that alone is "1", "true" or "yes" (in any letter case); of two others, the
+/// one that is larger in lexicographic order.
+///
+/// Training and evaluation budgets are per person, so a contributor is in one of them only: who has a
+/// held-out record is held out entirely, and their training records are left out (`setAsideRows`).
+package struct LabelledTable: Sendable {
+  /// The features, in the order of the table's columns.
+  package let schema: FeatureSchema
+  /// The records in file order, without those set aside.
+  package let records: [StoreRecord]
+  /// The label value that counts as positive.
+  package let positiveLabel: String
+  /// The other label value.
+  package let negativeLabel: String
+  /// How many training records were left out because their contributor is held out.
+  package let setAsideRows: Int
+  /// What the reader should know, one sentence each: dropped columns, records set aside.
+  package let notes: [String]
+  /// The store of each record, if the table has a store column.
+  let stores: [String]?
+  let path: String
+
+  /// Reads a table.
+  ///
+  /// - Parameters:
+  ///   - label: The column of the target, with exactly two different values.
+  ///   - subject: The column that identifies the contributor; without it every record is its own contributor,
+  ///     `record-<n>`, n from 0.
+  ///   - store: A column by which `partition` keeps contributors together.
+  ///   - testRows: The held-out record numbers (from 0); without them a fifth of the contributors is held
+  ///     out, drawn with `holdOutSeed`.
+  ///   - categorical: Columns to take as categories although they look like numbers.
+  package init(
+    _ table: Table, label: String, subject: String? = nil, store: String? = nil,
+    testRows: Set<Int>? = nil, categorical: Set<String> = [], holdOutSeed: UInt64 = 0
+  ) throws(TableError) {
+    let roles = try Roles(table, label: label, subject: subject, store: store)
+    for name in categorical.sorted() { _ = try table.index(of: name, role: "a categorical column") }
+    let labels = try Self.requiredCells(table, column: roles.label, role: "label")
+    let values = try Self.labelValues(labels, table: table, column: label)
+    let subjects =
+      if let column = roles.subject {
+        try Self.requiredCells(table, column: column, role: "subject")
+      } else {
+        table.rows.indices.map { "record-\($0)" }
+      }
+    let rowStores: [String]? =
+      if let column = roles.store {
+        try Self.requiredCells(table, column: column, role: "store")
+      } else { nil }
+    let heldOut = try Self.heldOutSubjects(subjects, testRows: testRows, seed: holdOutSeed, table: table)
+    let features = try FeatureColumns(table, excluding: roles.all, categorical: categorical)
+
+    var kept: [Int] = []
+    for row in table.rows.indices where Self.isKept(row, subjects[row], testRows, heldOut) {
+      kept.append(row)
+    }
+    path = table.path
+    schema = features.schema
+    (positiveLabel, negativeLabel) = (values.positive, values.negative)
+    setAsideRows = table.rows.count - kept.count
+    stores = rowStores.map { stores in kept.map { stores[$0] } }
+    records = kept.map { row in
+      StoreRecord(
+        subject: subjects[row], values: features.values(of: table.rows[row]),
+        label: labels[row] == values.positive, isHeldOut: heldOut.contains(subjects[row]))
+    }
+    notes = features.notes + Self.setAsideNote(table.rows.count - kept.count)
+  }
+
+  /// A held-out contributor's record is kept if it is a test record or if contributors were drawn.
+  private static func isKept(
+    _ row: Int, _ subject: String, _ testRows: Set<Int>?, _ heldOut: Set<String>
+  ) -> Bool {
+    guard let testRows, heldOut.contains(subject) else { return true }
+    return testRows.contains(row)
+  }
+
+  private static func setAsideNote(_ count: Int) -> [String] {
+    guard count > 0 else { return [] }
+    let records = count == 1 ? "1 training record was" : "\(count) training records were"
+    return ["\(records) left out because their contributors are held out."]
+  }
+
+  /// The trimmed cells of a column in which none may be missing.
+  private static func requiredCells(
+    _ table: Table, column: Int, role: String
+  ) throws(TableError) -> [String] {
+    var cells: [String] = []
+    cells.reserveCapacity(table.rows.count)
+    for (record, row) in table.rows.enumerated() {
+      guard let cell = TextCell.present(row[column]) else {
+        throw .cellMissing(
+          path: table.path, place: table.place(record: record, column: column), role: role)
+      }
+      cells.append(cell)
+    }
+    return cells
+  }
+
+  private static func labelValues(
+    _ labels: [String], table: Table, column: String
+  ) throws(TableError) -> (positive: String, negative: String) {
+    var values: [String] = []
+    for label in labels where !values.contains(label) {
+      values.append(label)
+      // Four say what is wrong; a label column mistaken for another may hold personal data.
+      if values.count == 4 { break }
+    }
+    values.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    guard values.count == 2 else {
+      throw .labelNotBinary(path: table.path, column: column, values: values)
+    }
+    let affirmative = values.filter { ["1", "true", "yes"].contains($0.lowercased()) }
+    let positive = affirmative.count == 1 ? affirmative[0] : values[1]
+    return (positive, positive == values[0] ? values[1] : values[0])
+  }
+
+  private static func heldOutSubjects(
+    _ subjects: [String], testRows: Set<Int>?, seed: UInt64, table: Table
+  ) throws(TableError) -> Set<String> {
+    if let testRows {
+      if let row = testRows.filter({ !subjects.indices.contains($0) }).min() {
+        throw .testRowOutOfRange(path: table.path, row: row, rowCount: subjects.count)
+      }
+      return Set(testRows.map { subjects[$0] })
+    }
+    let distinct = Set(subjects).sorted()
+    return holdOut(from: distinct, seed: seed, purpose: "hold-out")
+  }
+
+  /// A fifth of the subjects, rounded, at least one if there are two.
+  static func holdOut(from subjects: [String], seed: UInt64, purpose: String) -> Set<String> {
+    guard subjects.count > 1 else { return [] }
+    var draws = SeededDraws(seed: seed, purpose: purpose)
+    return Set(draws.shuffled(subjects).prefix(max(1, (subjects.count + 2) / 5)))
+  }
+}
+
+/// The columns that are no features.
+private struct Roles {
+  let label: Int
+  let subject: Int?
+  let store: Int?
+  var all: Set<Int> { Set([label, subject, store].compactMap(\.self)) }
+
+  init(_ table: Table, label: String, subject: String?, store: String?) throws(TableError) {
+    self.label = try table.index(of: label, role: "the label")
+    self.subject =
+      if let subject { try table.index(of: subject, role: "the subject") } else { nil }
+    self.store = if let store { try table.index(of: store, role: "the store") } else { nil }
+    var seen: Set<String> = []
+    for name in [label, subject, store].compactMap(\.self) where !seen.insert(name).inserted {
+      throw .columnInTwoRoles(path: table.path, name: name)
+    }
+  }
+}
+
+/// The columns to learn from and how to read their cells.
+private struct FeatureColumns {
+  let schema: FeatureSchema
+  let notes: [String]
+  private let columns: [(index: Int, isNumeric: Bool)]
+
+  init(_ table: Table, excluding roles: Set<Int>, categorical: Set<String>) throws(TableError) {
+    var columns: [(index: Int, isNumeric: Bool)] = []
+    var notes: [String] = []
+    for (index, name) in table.columns.enumerated() where !roles.contains(index) {
+      let cells = table.rows.lazy.compactMap { TextCell.present($0[index]) }
+      if cells.isEmpty {
+        notes.append("The column \(name.shortened.debugDescription) has no values and was dropped.")
+        continue
+      }
+      let isNumeric = !categorical.contains(name) && cells.allSatisfy { TextCell.number($0) != nil }
+      columns.append((index, isNumeric))
+    }
+    guard !columns.isEmpty else { throw .noFeatures(path: table.path) }
+    self.columns = columns
+    self.notes = notes
+    let described = columns.map { column in
+      FeatureColumn(name: table.columns[column.index], kind: column.isNumeric ? .numeric : .categorical)
+    }
+    do {
+      schema = try FeatureSchema(columns: described)
+    } catch {
+      throw .unusableSchema(path: table.path, reason: error)
+    }
+  }
+
+  func values(of row: [String]) -> RawRecord {
+    columns.map { column in
+      guard let cell = TextCell.present(row[column.index]) else { return .missing }
+      guard column.isNumeric else { return .text(cell) }
+      return TextCell.number(cell).map { .number($0) } ?? .missing
+    }
+  }
+}
+
+/// How a cell is read.
+private enum TextCell {
+  /// The cell without the spaces around it; nil if it is missing.
+  static func present(_ cell: String) -> String? {
+    let cell = cell.trimmed
+    switch cell.utf8.count {
+    case 0: return nil
+    case 2...4: return ["na", "nan", "null"].contains(cell.lowercased()) ? nil : cell
+    default: return cell
+    }
+  }
+
+  /// The finite decimal number that the cell is, if it is one.
+  static func number(_ cell: String) -> Double? {
+    // `Double(_:)` would also take hexadecimal and names of infinity.
+    let isDecimal = cell.utf8.allSatisfy {
+      (0x30...0x39).contains($0) || $0 == 0x2E || $0 == 0x2D || $0 == 0x2B || $0 | 0x20 == 0x65
+    }
+    guard isDecimal, let number = Double(cell), number.isFinite else { return nil }
+    return number
+  }
+}

@@ -1,0 +1,195 @@
+import ArgumentParser
+import ConsentLedger
+import Cryptography
+import EdgeNode
+import Federation
+import Foundation
+import Learning
+import Privacy
+import ServiceLifecycle
+import Simulation
+import Storage
+import UnixSignals
+
+/// `accord node …`
+struct NodeCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "node", abstract: "A store's node: local data, local training, local policy.",
+    subcommands: [Enrol.self, Import.self, Run.self, Status.self])
+
+  struct Enrol: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make a node's keys, pin the federation, and enter the node in the ledger.",
+      discussion: """
+        The operator's signature is what admits a node; the server alone cannot invent one.
+
+        Example:
+          accord node enrol --data store-1 --name store-1 --trust server-data/trust.json \\
+            --operator-key operator.key --purpose churn --epsilon 8
+        """)
+    @Option(help: "The node's data directory; made if it does not exist.") var data: String
+    @Option(help: "The node's name for people.") var name: String
+    @Option(help: "The federation's trust.json.") var trust: String
+    @Option(help: "The operator's key file.") var operatorKey: String
+    @Option(help: "Purposes that the node trains for.") var purpose: [String] = ["churn"]
+    @Option(help: "Most that any customer of this node may spend, or inf.") var epsilon: String = "8"
+    @Option(help: "Delta of the node's budget.") var delta: Double = 1e-5
+
+    func run() async throws {
+      let policy = NodePolicy(
+        purposes: Set(purpose),
+        budget: PrivacyBudget(epsilon: try parseEpsilon(epsilon), delta: delta))
+      try await Enrolment.enrol(
+        path: data, name: name, trust: readFile(trust), policy: policy,
+        operatorKey: KeyFile.load(operatorKey))
+      Console.write("\(name) is enrolled; run it with: accord node run --data \(data)")
+    }
+  }
+
+  struct Import: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Replace the node's records by those of a CSV file (gzip allowed).",
+      discussion: """
+        Example:
+          accord node import --data store-1 customers.csv --label Churn --subject CustomerID
+        """)
+    @Option(help: "The node's data directory.") var data: String
+    @Argument(help: "The CSV file.") var file: String
+    @OptionGroup var table: TableOptions
+
+    func run() throws {
+      let directory = try DataDirectory(data, kind: .node, create: false)
+      let labelled = try table.read(file)
+      let store = try LocalStore(directory)
+      try store.replace(
+        schema: labelled.schema,
+        records: labelled.records.map {
+          StoredRecord(subject: $0.subject, values: $0.values, label: $0.label, isHeldOut: $0.isHeldOut)
+        })
+      let counts = try store.counts()
+      Console.write("imported \(counts.records) records of \(counts.subjects) subjects")
+      for note in labelled.notes { Console.write("note: \(note)") }
+    }
+  }
+
+  struct Run: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Run the node until it is told to stop (SIGTERM or Ctrl-C).",
+      discussion: "Example:\n  accord node run --data store-1")
+    @Option(help: "The node's data directory.") var data: String
+    @Option(
+      help: """
+        For drills: stop before STEP of training round N and wait to be killed; STEP is advertise, shares, \
+        upload, confirm or unmask. Form STEP:N.
+        """)
+    var drill: String?
+    @Flag(help: "For drills: keep what this node put into each sum, noise included, in its directory.")
+    var keepInputs = false
+    @OptionGroup var logging: LogOptions
+
+    func run() async throws {
+      let daemon = try NodeDaemon(
+        path: data, drill: try parsedDrill(), keepsInputs: keepInputs,
+        logger: try logging.logger("accord.node"))
+      try await runUntilSignal { try await daemon.run() }
+    }
+
+    private func parsedDrill() throws -> NodeDaemon.Drill? {
+      guard let drill else { return nil }
+      let parts = drill.split(separator: ":")
+      guard parts.count == 2, let round = Int(parts[1]), round > 0,
+        ["advertise", "shares", "upload", "confirm", "unmask"].contains(String(parts[0]))
+      else { throw ValidationError("--drill has the form STEP:ROUND, for example upload:3") }
+      return NodeDaemon.Drill(step: String(parts[0]), round: round)
+    }
+  }
+
+  struct Status: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Show what a node on this machine is doing.",
+      discussion: "Example:\n  accord node status --data store-1 --json")
+    @Option(help: "The node's data directory.") var data: String
+    @Flag(help: "Print JSON.") var json = false
+
+    func run() throws {
+      let path = data + "/status.json"
+      guard DurableFile.exists(path) else {
+        throw CommandFailure("\(path) does not exist: this node has never run, or --data is wrong")
+      }
+      let status = try JSONDecoder().decode(NodeStatus.self, from: Data(readFile(path)))
+      if json { return try Console.writeJSON(status) }
+      Console.write("node \(status.name), process \(status.processID): \(status.activity)")
+      Console.write("session \(status.session), round \(status.round), \(status.completedSessions) completed")
+      Console.write("verified ledger entries: \(status.ledgerSize)")
+      if let problem = status.lastProblem { Console.write("last problem: \(problem)") }
+    }
+  }
+}
+
+/// Entering a node in a federation.
+enum Enrolment {
+  /// Makes the node's files and appends the operator's enrolment to the ledger.
+  static func enrol(
+    path: String, name: String, trust: [UInt8], policy: NodePolicy, operatorKey: SigningKey
+  ) async throws {
+    let files = try NodeFiles.create(path: path, name: name, trust: trust, policy: policy)
+    let client = try FederationClient(trust: files.trust, clock: nowMilliseconds)
+    let record = try EnrolmentRecord(
+      nodeKey: files.identity.verifyingKey, name: name, kind: .store, validFromMs: 0,
+      signedBy: operatorKey)
+    do {
+      _ = try await LedgerSubmission.send(
+        [LedgerEntry.enrolment(record).leafBytes()], client: client, key: operatorKey)
+    } catch {
+      await client.shutdown()
+      throw error
+    }
+    await client.shutdown()
+  }
+}
+
+/// Columns of a table.
+struct TableOptions: ParsableArguments {
+  @Option(help: "Column with the outcome; two values.") var label: String
+  @Option(help: "Column that names the customer; without it each record is its own contributor.")
+  var subject: String?
+  @Option(help: "File with the 0-based numbers of the held-out records.") var testRows: String?
+  @Option(help: "Numeric columns to read as categories.") var categorical: [String] = []
+
+  func read(_ file: String, store: String? = nil) throws -> LabelledTable {
+    let table = try TableReader.read(path: file)
+    let rows = try testRows.map { try TableReader.readRowNumbers(path: $0, rowCount: table.rows.count) }
+    return try LabelledTable(
+      table, label: label, subject: subject, store: store, testRows: rows,
+      categorical: Set(categorical.flatMap { $0.split(separator: ",").map(String.init) }))
+  }
+}
+
+/// Reads an epsilon: a positive number or `inf`.
+func parseEpsilon(_ text: String) throws -> Double {
+  if ["inf", "infinity"].contains(text.lowercased()) { return .infinity }
+  guard let value = Double(text), value > 0, value.isFinite else {
+    throw ValidationError("epsilon must be a positive number or inf, not “\(text)”")
+  }
+  return value
+}
+
+/// Runs until done or until SIGTERM or SIGINT, which cancel the work and end with success.
+func runUntilSignal(_ body: @escaping @Sendable () async throws -> Void) async throws {
+  try await withThrowingTaskGroup(of: Bool.self) { group in
+    group.addTask {
+      try await body()
+      return true
+    }
+    group.addTask {
+      for await _ in await UnixSignalsSequence(trapping: [.sigterm, .sigint]) { return false }
+      return false
+    }
+    _ = try await group.next()
+    group.cancelAll()
+    // Cancellation of the work is what was asked for.
+    while let result = await group.nextResult() {
+      if case .failure(let error) = result, !(error is CancellationError) { throw error }
+    }
+  }
+}
