@@ -124,7 +124,7 @@ let package = Package(
       name: "AccordTests",
       dependencies: [
         "accord", "AggregationServer", "Consent", "ConsentLedger", "Cryptography", "EdgeNode", "Federation",
-        "Learning", "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage", nio,
+        "Learning", "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage", log, nio,
         nioSSL, .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ],
       swiftSettings: strict),

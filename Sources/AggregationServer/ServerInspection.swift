@@ -1,3 +1,4 @@
+import ConsentLedger
 import Cryptography
 package import Federation
 import Storage
@@ -51,6 +52,17 @@ package struct ServerInspection: Sendable {
       throw Problem.noModel(task: task, known: Array(Set(all.map(\.artifact.task))).sorted())
     }
     return model
+  }
+
+  /// The size of the ledger that each session was bound to, by session number, from the sessions' signed
+  /// records.
+  package func checkpointSizes() throws -> [UInt64: UInt64] {
+    var sizes: [UInt64: UInt64] = [:]
+    for record in try store.records() {
+      guard case .round(let round, _, _) = try LedgerEntry(leaf: record) else { continue }
+      sizes[round.round] = round.checkpointSize
+    }
+    return sizes
   }
 
   /// The released sum of a session, as ring elements, and the ring's width; nil if it released none.

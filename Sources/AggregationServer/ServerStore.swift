@@ -197,6 +197,14 @@ struct ServerStore: Sendable {
     }
   }
 
+  /// The ledger records of all sessions that ended.
+  func records() throws(StorageError) -> [[UInt8]] {
+    try read { db in
+      try Data.fetchAll(db, sql: "SELECT record FROM sessions WHERE record IS NOT NULL ORDER BY number")
+        .map { Array($0) }
+    }
+  }
+
   /// A stored artifact.
   func model(_ digest: Digest) throws(StorageError) -> [UInt8]? {
     try read { db in

@@ -214,8 +214,10 @@ package actor NodeDaemon {
     let shares = try round.share(roster) { mirror.isEnrolled($0) }
     let delivery = try await exchange(.shares, "shares", shares, session.signed, answer: ShareDelivery.self)
 
-    // Consent is asked again right before the upload; whoever withdrew meanwhile is not in it.
+    // Debited before anything leaves the node, even if it then does not leave.
     try await pause(before: "upload", descriptor)
+    try debit(session)
+    // Consent is asked again as the last thing before masking; whoever withdrew meanwhile is not in it.
     try await synchronise(session)
     if try hasWithdrawn(batches) {
       batches = try admit(session)
@@ -223,7 +225,6 @@ package actor NodeDaemon {
         training: batches.training?.consented, heldOut: batches.heldOut?.consented, random: &random)
       logger.info("session \(descriptor.sessionNumber): consent changed, the update was computed again")
     }
-    try debit(session)
     try recordUse(batches, session)
     let masked = try round.mask(sums, delivery: delivery)
     if keepsInputs { try keep(round.sentInput, descriptor) }

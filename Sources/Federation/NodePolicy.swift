@@ -76,11 +76,8 @@ package struct NodePolicy: Codable, Sendable, Equatable {
         what: "maximumContributors", expected: "\(task.maximumContributors)",
         actual: "\(descriptor.maximumContributors)")
     }
-    let plan = VectorPlan(descriptor.segments)
-    let needed = try plan.ringBits(
-      cohort: 200, maximumContributors: 1, minimumSurvivors: descriptor.minimumSurvivors,
-      corruptPermille: descriptor.corruptPermille)
-    try atLeast("ringBits", descriptor.ringBits, needed)
+    // No cohort is smaller than this one, so an honest server's ring holds at least this much.
+    try checkRing(descriptor, cohort: descriptor.minimumCohort)
   }
 
   /// The ring must hold the real cohort; asked again when the roster is known.

@@ -14,7 +14,8 @@ package struct SessionPlan: Sendable, Equatable {
 }
 
 /// What one training round did, as it is reported. Metrics are those of the model that the round
-/// produced, measured privately on held-out records by the session that followed.
+/// produced, measured privately on held-out records by the session that followed; with noise on they are
+/// smoothed over the rounds before (decay 0.8), except the last round's, which has a session of its own.
 package struct RoundReport: Codable, Sendable, Equatable {
   /// Training round, from 1.
   package var round: Int
@@ -88,6 +89,9 @@ package struct TaskProgress: Codable, Sendable, Equatable {
   package var abortedSessions = 0
   /// True once the final model was measured.
   package var isEvaluated = false
+  /// Exponentially weighted sum of the rounds' noised score histograms, and of the weights.
+  package var evaluationAverage: [Double] = []
+  package var evaluationWeight = 0.0
 
   package init() {}
 }
@@ -142,10 +146,10 @@ package struct TaskEngine: Sendable {
     case .coarseStatistics: try applyCoarse(sum)
     case .fineStatistics: try applyFine(sum)
     case .training:
-      recordMetrics(sum)
+      try recordMetrics(sum)
       try applyUpdate(sum, epsilon: epsilon, seconds: seconds)
     case .evaluation:
-      recordMetrics(sum)
+      try recordMetrics(sum)
       progress.isEvaluated = true
       if progress.status == .running { progress.status = .completed }
     }
@@ -330,10 +334,25 @@ package struct TaskEngine: Sendable {
         model: ModelArtifact.digest(of: bytes).hex))
   }
 
-  private mutating func recordMetrics(_ sum: ReleasedSum) {
-    guard let sums = sum.values(of: .evaluation), !progress.rounds.isEmpty,
-      let layout = try? EvaluationLayout(bins: task.evaluationBins)
-    else { return }
+  /// How much of the earlier rounds' histograms stays in the average when noise is on: the noise of a
+  /// round's metrics shrinks to a third. Averaging what was released costs no privacy.
+  private static let evaluationDecay = 0.8
+
+  /// Takes the measurement of the model that the last round produced. With noise, a round's metrics are those
+  /// of the weighted average over the rounds so far; the final model is measured on its own.
+  private mutating func recordMetrics(_ sum: ReleasedSum) throws(FederationError) {
+    guard var sums = sum.values(of: .evaluation), !progress.rounds.isEmpty else { return }
+    let layout = try component("evaluation") { try EvaluationLayout(bins: task.evaluationBins) }
+    if sum.descriptor.kind == .training, task.evaluationBudget.epsilon.isFinite {
+      let decay = Self.evaluationDecay
+      let earlier = progress.evaluationAverage
+      let average = sums.indices.map { index in
+        (earlier.isEmpty ? 0 : earlier[index]) * decay + sums[index] * (1 - decay)
+      }
+      progress.evaluationAverage = average
+      progress.evaluationWeight = progress.evaluationWeight * decay + (1 - decay)
+      sums = average.map { $0 / progress.evaluationWeight }
+    }
     let metrics = layout.decode(sum: sums)
     let last = progress.rounds.count - 1
     progress.rounds[last].loss = metrics.logLoss

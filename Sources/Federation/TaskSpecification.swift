@@ -158,6 +158,9 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
       (2...minimumCohort).contains(minimumSurvivors), "minimumSurvivors",
       "must be from 2 to the minimum cohort (\(minimumCohort))")
     try require((0...333).contains(corruptPermille), "corruptPermille", "must be from 0 to 333")
+    try require(
+      minimumCohort * corruptPermille / 1000 < minimumSurvivors, "minimumSurvivors",
+      "must exceed the number of nodes that may collude (\(corruptPermille) in 1000 of \(minimumCohort))")
     try require((0...333).contains(dropoutPermille), "dropoutPermille", "must be from 0 to 333")
     try require(
       (1...10_000_000).contains(maximumContributors), "maximumContributors", "must be 1 to 10,000,000")

@@ -22,8 +22,8 @@ import Testing
       try await federation.submit(federation.task(rounds: 5))
       _ = try await federation.wait { ($0.tasks.first?.progress.rounds.count ?? 0) >= 1 }
       let leaving = Array(federation.data.shares[0].trainingSubjects.prefix(3))
-      #expect(try await federation.record(.withdrawn, leaving, node: 0) == 3)
-      let time = Int64(nowMilliseconds())
+      let receipts = try await federation.record(.withdrawn, leaving, node: 0)
+      #expect(receipts.count == 3)
       let status = try await federation.wait { $0.tasks.first?.progress.status != .running }
       let task = try #require(status.tasks.first)
       #expect(task.progress.status == .completed)
@@ -32,11 +32,18 @@ import Testing
       #expect(task.progress.rounds.allSatisfy { $0.participants == 4 && $0.loss != nil })
       #expect(try #require(task.spent["training"]).value <= 8)
       let vault = try NodeFilesForTests.vault(federation.nodePath(0))
-      for subject in leaving {
-        let uses = try vault.rounds(of: subject)
-        #expect(!uses.isEmpty, "\(subject) was trained on while it had agreed")
-        #expect(uses.allSatisfy { $0.timeMs <= time }, "\(subject) was used after its withdrawal")
+      let checkpoints = try ServerInspection(directory: federation.serverPath).checkpointSizes()
+      #expect(checkpoints.count == 8)
+      for receipt in receipts {
+        let uses = try vault.rounds(of: receipt.subject)
+        #expect(!uses.isEmpty, "\(receipt.subject) was trained on while it had agreed")
+        for use in uses {
+          let size = try #require(checkpoints[use.round])
+          #expect(size <= receipt.index, "\(receipt.subject) was used in session \(use.round)")
+        }
       }
+      // At least one session was bound to a checkpoint with the withdrawals in it.
+      #expect(checkpoints.values.contains { size in receipts.allSatisfy { size > $0.index } })
       // Nobody who never answered was ever used.
       for (index, share) in federation.data.shares.enumerated() {
         let silent = try #require(Set(share.records.map(\.subject)).sorted().last)
@@ -86,7 +93,7 @@ import Testing
         _ = try await federation.wait { $0.session != nil || $0.tasks.first?.progress.status != .running }
         try await Task.sleep(for: .milliseconds(delay))
         let subject = federation.data.shares[kill % 4].trainingSubjects[kill]
-        acknowledged += try await federation.record(.withdrawn, [subject], node: kill % 4)
+        acknowledged += try await federation.record(.withdrawn, [subject], node: kill % 4).count
         federation.server?.kill()
         try await federation.startServer()
       }

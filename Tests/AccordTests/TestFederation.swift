@@ -72,18 +72,19 @@ final class TestFederation {
           })
       }
       let subjects = Set(share.records.map(\.subject)).sorted().dropLast()
-      acknowledged += try await record(.given, Array(subjects), node: index)
+      acknowledged += try await record(.given, Array(subjects), node: index).count
     }
     return acknowledged
   }
 
-  /// Records a state for subjects of a node; returns how many were acknowledged.
-  func record(_ state: ConsentState, _ subjects: [String], node index: Int) async throws -> Int {
+  /// Records a state for subjects of a node; returns the acknowledgements.
+  func record(
+    _ state: ConsentState, _ subjects: [String], node index: Int
+  ) async throws -> [ConsentRecorder.Receipt] {
     let now = Int64(nowMilliseconds())
     return try await Recording.record(
       subjects.map { ConsentRecorder.Entry(subject: $0, state: state, timeMs: now) }, node: nodePath(index),
-      circumstances: Self.circumstances
-    ).count
+      circumstances: Self.circumstances)
   }
 
   func startNode(_ index: Int, _ extra: [String] = []) throws {

@@ -111,6 +111,13 @@ import Testing
     }
   }
 
+  @Test func `no cohort that a server can write traps`() throws {
+    let huge = Int(UInt32.max)
+    expectRefusal("too large for a 32-bit ring") { try check(offer(task) { $0.minimumCohort = huge }, task) }
+    let descriptor = try offer(task) { $0.maximumContributors = huge }
+    expectRefusal("too large for a 32-bit ring") { try Fixture.policy().checkRing(descriptor, cohort: huge) }
+  }
+
   @Test func `parameters weaker than the node's own are refused though the operator signed them`() throws {
     let cases: [(String, (inout NodePolicy) -> Void)] = [
       ("minimumCohort is 6, weaker than the required 7", { $0.minimumCohort = 7 }),
@@ -136,14 +143,13 @@ import Testing
 
   @Test func `a ring that a sum could wrap in is refused`() throws {
     let honest = try offer(task)
-    #expect(honest.ringBits == 20)
+    #expect(honest.ringBits == 24)
     expectRefusal("ringBits is 16, weaker than the required 20") {
       try check(offer(task) { $0.ringBits = 16 }, task)
     }
     let policy = Fixture.policy()
-    try policy.checkRing(honest, cohort: 7)
-    // 33 · √… per contributor, 500 contributors: the 20 bits hold 7 nodes, not 40.
-    expectRefusal("ringBits is 20, weaker than the required 24") { try policy.checkRing(honest, cohort: 40) }
+    try policy.checkRing(honest, cohort: 10)
+    expectRefusal("ringBits is 24, weaker than the required 32") { try policy.checkRing(honest, cohort: 150) }
     expectRefusal("nobody is sure to add noise") {
       try policy.checkRing(
         Fixture.descriptor(Fixture.segments(noiseVariance: 9), cohort: 10, minimumCohort: 6, corruptPermille: 100),

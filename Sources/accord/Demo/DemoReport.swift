@@ -48,7 +48,8 @@ struct DemoReport: Codable, Sendable {
     var refused: Int
     var unanswered: Int
     var withdrawn: Int
-    /// Customers of whom a session used records after their withdrawal was acknowledged. Must be 0.
+    /// Customers whose records were used in a session bound to a ledger checkpoint that holds their
+    /// withdrawal. Must be 0.
     var usedAfterWithdrawal: Int
     /// The round after which the withdrawals were recorded.
     var withdrawnAfterRound: Int

@@ -17,7 +17,8 @@ final class DemoRunner {
   private let progress: DemoProgress
   private var server: ChildProcess?
   private var nodes: [ChildProcess] = []
-  private var withdrawnAt: [String: UInt64] = [:]
+  /// Where in the ledger each withdrawal stands.
+  private var withdrawals: [String: UInt64] = [:]
   private var drop: DemoReport.DropReport?
 
   init(plan: DemoPlan, directory: String, progress: DemoProgress) {
@@ -193,12 +194,11 @@ final class DemoRunner {
       let leaving = subjects(of: index).filter { plan.consent.intents[$0] == .givesThenWithdraws }
       guard !leaving.isEmpty else { continue }
       let now = Int64(nowMilliseconds())
-      _ = try await Recording.record(
+      let receipts = try await Recording.record(
         leaving.map { ConsentRecorder.Entry(subject: $0, state: .withdrawn, timeMs: now) },
         node: nodePath(index), circumstances: Self.circumstances)
-      let acknowledged = nowMilliseconds()
-      for subject in leaving { withdrawnAt[subject] = acknowledged }
-      count += leaving.count
+      for receipt in receipts { withdrawals[receipt.subject] = receipt.index }
+      count += receipts.count
     }
     progress.say("\(count) customers withdrew; the ledger has acknowledged it")
   }
@@ -241,8 +241,8 @@ final class DemoRunner {
         firstProblem: ledger.firstProblem),
       consent: .init(
         given: plan.consent.subjects(.gives).count, refused: plan.consent.subjects(.refuses).count,
-        unanswered: plan.consent.subjects(.neverAnswers).count, withdrawn: withdrawnAt.count,
-        usedAfterWithdrawal: try usedAfterWithdrawal(), withdrawnAfterRound: plan.withdrawalRound),
+        unanswered: plan.consent.subjects(.neverAnswers).count, withdrawn: withdrawals.count,
+        usedAfterWithdrawal: try usedAfterWithdrawal(inspection), withdrawnAfterRound: plan.withdrawalRound),
       drop: drop)
   }
 
@@ -254,14 +254,18 @@ final class DemoRunner {
     }
   }
 
-  /// Looks into every node's vault: who was used in a session after the ledger acknowledged the withdrawal?
-  private func usedAfterWithdrawal() throws -> Int {
+  /// Looks into every node's vault: whose records were used in a session that was bound to a checkpoint of
+  /// the ledger with their withdrawal in it?
+  private func usedAfterWithdrawal(_ inspection: ServerInspection) throws -> Int {
+    let checkpoints = try inspection.checkpointSizes()
     var count = 0
     for index in plan.source.shares.indices {
       let vault = try NodeFiles(sharing: nodePath(index)).openVault()
       for subject in subjects(of: index) {
-        guard let time = withdrawnAt[subject] else { continue }
-        if try vault.rounds(of: subject).contains(where: { UInt64($0.timeMs) > time }) { count += 1 }
+        guard let withdrawal = withdrawals[subject] else { continue }
+        // A session without a record would be a hole in the evidence: it counts as a use.
+        let uses = try vault.rounds(of: subject)
+        if uses.contains(where: { checkpoints[$0.round, default: .max] > withdrawal }) { count += 1 }
       }
     }
     return count

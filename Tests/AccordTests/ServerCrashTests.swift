@@ -1,0 +1,244 @@
+import ConsentLedger
+import Cryptography
+import Federation
+import Foundation
+import Learning
+import Logging
+import Messages
+import Privacy
+import SecureAggregation
+import Storage
+import Testing
+
+@testable import AggregationServer
+
+/// A server host in this process with nodes that contribute known integers, so that it can be dropped at every
+/// step of a session, as a kill would, and opened again from what is on disk.
+private final class HostedFederation {
+  /// Where a session is cut off.
+  enum Cut: String, CaseIterable, Sendable {
+    case announced, advertised, shared, uploaded, confirmed, recordNotInLedger
+  }
+
+  let directory = FileManager.default.temporaryDirectory.appendingPathComponent("accord-host-\(UUID().uuidString)").path
+  let operatorKey: SigningKey
+  let nodes: [SigningKey]
+  var host: FederationHost?
+  private var random = RandomStream(testSeed: 3)
+  private var session: UInt64 = 0
+
+  init() throws {
+    var random = RandomStream(testSeed: 1)
+    operatorKey = SigningKey(using: &random)
+    nodes = (0..<4).map { _ in SigningKey(using: &random) }
+  }
+
+  func open(ledgerFails: Bool = false) async throws {
+    let data = try DataDirectory(directory, kind: .server)
+    let keys = try ServerKeys(data, operatorKey: operatorKey.verifyingKey)
+    let isArmed = Flag()
+    let ledger = try LedgerStore.open(
+      directory: directory, origin: "test.example/consent", logKey: keys.log, freshnessKey: keys.freshness,
+      operatorKey: operatorKey.verifyingKey,
+      faults: { step in if ledgerFails, isArmed.isSet { throw Crash(step: "\(step)") } })
+    host = try FederationHost(
+      keys: keys, store: try ServerStore(data), ledger: ledger, budgets: try ServerBudgets(data),
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, gatherMilliseconds: 0,
+      random: random.fork(), clock: { UInt64(Date().timeIntervalSince1970 * 1000) })
+    isArmed.isSet = true
+  }
+
+  func close() { host = nil }
+
+  func remove() { try? FileManager.default.removeItem(atPath: directory) }
+
+  func enrol() async throws {
+    var append = WireLedgerAppend()
+    append.leaves = try nodes.enumerated().map { index, key in
+      Data(
+        try LedgerEntry.enrolment(
+          EnrolmentRecord(
+            nodeKey: key.verifyingKey, name: "node-\(index)", kind: .store, validFromMs: 0, signedBy: operatorKey)
+        ).leafBytes())
+    }
+    _ = try await host?.append(request(.ledgerAppend, encodeMessage(append), operatorKey))
+  }
+
+  func submit(rounds: Int) async throws {
+    let budget = PrivacyBudget(epsilon: 8, delta: 1e-5)
+    let task = TaskSpecification(
+      id: "crash", purpose: "churn", schema: try FeatureSchema(columns: [FeatureColumn(name: "x", kind: .numeric)]),
+      architecture: .logisticRegression, algorithm: .fedSGD, optimizer: .sgd(learningRate: 1), rounds: rounds,
+      clipNorm: 1, quantileBins: 2, evaluationBins: 4, statisticsShare: 0.2, finalEvaluationShare: 0.5,
+      trainingBudget: budget, evaluationBudget: budget, minimumCohort: 3, minimumSurvivors: 3,
+      stepDeadlineMilliseconds: 20_000, trainingDeadlineMilliseconds: 20_000)
+    let bytes = try task.canonicalBytes()
+    var submission = WireTaskSubmission()
+    submission.task = Data(bytes)
+    submission.signature = Data(operatorKey.sign(domain: TaskSpecification.signatureDomain, [bytes]).bytes)
+    _ = try await host?.submit(request(.task, encodeMessage(submission), operatorKey))
+  }
+
+  private func request(
+    _ kind: SignedRequest.Kind, _ payload: [UInt8], _ key: SigningKey, _ session: Digest? = nil
+  ) throws -> SignedRequest {
+    let now = UInt64(Date().timeIntervalSince1970 * 1000)
+    return try SignedRequest(
+      SignedRequest.sign(kind, payload: payload, session: session, nowMilliseconds: now, key: key),
+      expecting: kind, nowMilliseconds: now)
+  }
+
+  /// Runs one session with all nodes, up to the cut. Returns the descriptor.
+  func runSession(cut: Cut? = nil) async throws -> RoundDescriptor {
+    guard let host else { throw Crash(step: "closed") }
+    let ticker = Task {
+      while !Task.isCancelled {
+        try? await host.tick()
+        try? await Task.sleep(for: .milliseconds(5))
+      }
+    }
+    defer { ticker.cancel() }
+    let last = session
+    var streams = nodes.map { _ in random.fork() }
+    let descriptor = try await withThrowingTaskGroup(of: RoundDescriptor.self) { group in
+      for (index, key) in nodes.enumerated() {
+        let stream = streams.removeFirst()
+        group.addTask { try await Self.node(key, index, host, last, stream, cut) }
+      }
+      var result: RoundDescriptor?
+      while let next = await group.nextResult() {
+        switch next {
+        case .success(let descriptor): result = descriptor
+        case .failure(let error) where cut == .recordNotInLedger: _ = error
+        case .failure(let error): throw error
+        }
+      }
+      return result
+    }
+    session += 1
+    guard let descriptor else { throw Crash(step: "ledger") }
+    return descriptor
+  }
+
+  /// One node's side of a session: it contributes its index + 1 in every coordinate.
+  private static func node(
+    _ key: SigningKey, _ index: Int, _ host: FederationHost, _ last: UInt64, _ random: RandomStream, _ cut: Cut?
+  ) async throws -> RoundDescriptor {
+    func request(_ kind: SignedRequest.Kind, _ payload: [UInt8], _ session: Digest?) throws -> SignedRequest {
+      let now = UInt64(Date().timeIntervalSince1970 * 1000)
+      return try SignedRequest(
+        SignedRequest.sign(kind, payload: payload, session: session, nowMilliseconds: now, key: key),
+        expecting: kind, nowMilliseconds: now)
+    }
+    func answer<Value>(_ value: Value?) throws -> Value {
+      guard let value else { throw Crash(step: "no answer") }
+      return value
+    }
+    var ask = WireInvitationRequest()
+    ask.lastSession = last
+    let invitation = try answer(
+      try await host.invitation(try request(.invitation, encodeMessage(ask), nil)))
+    let signed = try SignedDescriptor(
+      verifying: Array(invitation.descriptor), signature: try Signature(Array(invitation.signature)),
+      serverKey: await host.keys.server.verifyingKey)
+    let descriptor = signed.descriptor
+    if cut == .announced { return descriptor }
+    let policy = NodePolicy(purposes: ["churn"], budget: PrivacyBudget(epsilon: 8, delta: 1e-5))
+    var round = try NodeRound(signed: signed, policy: policy, identity: key, random: random)
+    let sid = signed.sessionID
+    let advertisement = try round.advertise()
+    let roster = try answer(
+      try await host.step(
+        try request(.advertise, advertisement.wireBytes, sid), claimed: key.verifyingKey,
+        event: .advertisement(advertisement)
+      ) { $0.roster })
+    if cut == .advertised { return descriptor }
+    let shares = try round.share(roster) { _ in true }
+    let delivery = try answer(
+      try await host.deliverShares(try request(.shares, shares.wireBytes, sid), shares))
+    if cut == .shared { return descriptor }
+    let masked = try round.mask(
+      [Int64](repeating: Int64(index + 1), count: descriptor.dimension), delivery: delivery)
+    let inputRequest = try request(.input, [], sid)
+    var (pending, _) = try await host.beginUpload(inputRequest)
+    try pending.append(masked.packed)
+    let input = try pending.finish()
+    await host.endUpload()
+    let notice = try answer(
+      try await host.step(inputRequest, claimed: nil, event: .input(input, from: key.verifyingKey)) { $0.notice })
+    if cut == .uploaded { return descriptor }
+    let confirmation = try round.confirm(notice)
+    let quorum = try answer(
+      try await host.step(
+        try request(.consistency, confirmation.wireBytes, sid), claimed: key.verifyingKey,
+        event: .consistency(confirmation)
+      ) { $0.quorum })
+    if cut == .confirmed { return descriptor }
+    let reveal = try round.reveal(quorum)
+    _ = try answer(try await host.outcome(try request(.unmask, reveal.wireBytes, sid), message: reveal))
+    return descriptor
+  }
+
+  struct Crash: Error { let step: String }
+}
+
+private final class Flag: @unchecked Sendable {
+  // Set once before anything else runs, read afterwards.
+  var isSet = false
+}
+
+@Suite(.serialized) struct ServerCrashTests {
+  @Test(arguments: HostedFederation.Cut.allCases)
+  fileprivate func `a server dropped at a step of a session carries on and under-counts nothing`(
+    cut: HostedFederation.Cut
+  ) async throws {
+    let federation = try HostedFederation()
+    defer { federation.remove() }
+    try await federation.open()
+    try await federation.enrol()
+    try await federation.submit(rounds: 2)
+    // Statistics first, then a training session that is cut off.
+    _ = try await federation.runSession()
+    _ = try await federation.runSession()
+    let before = try debits(federation)
+    if cut == .recordNotInLedger {
+      federation.close()
+      try await federation.open(ledgerFails: true)
+      try await federation.host?.recover()
+      await #expect(throws: (any Error).self) { try await federation.runSession(cut: cut) }
+    } else {
+      _ = try await federation.runSession(cut: cut)
+    }
+    federation.close()
+    let isDebited = ![.announced, .advertised].contains(cut)
+    #expect(try debits(federation) == before + (isDebited ? 1 : 0), "the cost stays even if the round is lost")
+
+    try await federation.open()
+    try await federation.host?.recover()
+    // Sessions until the task is over.
+    for _ in 0..<6 {
+      let status = try await #require(federation.host).status()
+      if status.tasks[0].progress.status != .running { break }
+      guard status.tasks[0].progress.rounds.count < 2 || !status.tasks[0].progress.isEvaluated else { break }
+      _ = try await federation.runSession()
+    }
+    let status = try await #require(federation.host).status()
+    let task = status.tasks[0]
+    #expect(task.progress.rounds.count == 2)
+    #expect(task.progress.isEvaluated)
+    #expect(task.progress.abortedSessions == (cut == .recordNotInLedger ? 0 : 1))
+    #expect(try #require(task.spent["training"]).value <= 8)
+    federation.close()
+
+    let ledger = LedgerVerifier.verify(directory: federation.directory)
+    #expect(ledger.verified, "\(ledger.firstProblem ?? "")")
+    // Two statistics, two training, one evaluation, and the one that was lost.
+    #expect(ledger.counts.rounds == 5 + (cut == .recordNotInLedger ? 0 : 1))
+    let recorded = Set(try BudgetBook(path: federation.directory + "/budget.sqlite").debits(of: "churn/training").map(\.round))
+    for round in task.progress.rounds { #expect(recorded.contains(round.session)) }
+  }
+
+  private func debits(_ federation: HostedFederation) throws -> Int {
+    try BudgetBook(path: federation.directory + "/budget.sqlite").debits(of: "churn/training").count
+  }
+}

@@ -1,0 +1,172 @@
+import Consent
+import Cryptography
+import Federation
+import Learning
+import Privacy
+import SecureAggregation
+import Testing
+
+/// Records of one store, per population, with everybody's consent.
+struct Store {
+  var training: ConsentedBatch<LabelledRecord>
+  var heldOut: ConsentedBatch<LabelledRecord>
+
+  /// Customers whose label follows from visits and channel, with some noise; every third one has two records.
+  init(seed: UInt64, training: Int, heldOut: Int) throws {
+    var random = RandomStream(testSeed: seed)
+    func batch(_ count: Int, _ offset: Int) throws -> ConsentedBatch<LabelledRecord> {
+      var candidates: [Candidate<LabelledRecord>] = []
+      for index in 0..<count {
+        let records = (0..<(index.isMultiple(of: 3) ? 2 : 1)).map { _ in Store.record(&random) }
+        candidates.append(try Consenting.candidate(offset + index, records))
+      }
+      return Consenting.admitted(candidates)
+    }
+    self.training = try batch(training, 0)
+    self.heldOut = try batch(heldOut, 100_000)
+  }
+
+  private static func record(_ random: inout RandomStream) -> LabelledRecord {
+    func unit() -> Double { Double(random.word() >> 11) * 0x1p-53 }
+    let visits = unit() * 20
+    let basket = 5 + unit() * 95
+    let isOnline = unit() < 0.5
+    let score = (visits - 10) / 4 + (isOnline ? 1.0 : -1) + (unit() - 0.5) * 2
+    return LabelledRecord(
+      values: [.number(visits), .number(basket), .text(isOnline ? "online" : "store")], label: score > 0)
+  }
+}
+
+/// Batches of customers whose consent is in a history of events.
+enum Consenting {
+  static func tag(_ number: Int) throws -> SubjectTag {
+    try SubjectTag(Fixture.digest("customer \(number)").bytes)
+  }
+
+  static func event(
+    _ number: Int, at index: UInt64 = 0, _ state: ConsentState = .given, purpose: Purpose = Fixture.purpose
+  ) throws -> IndexedEvent {
+    IndexedEvent(
+      index: LeafIndex(index),
+      event: ConsentEvent(
+        eventID: try EventID(Array(Fixture.digest("event \(number) \(index)").bytes.prefix(16))),
+        subject: try tag(number), purpose: purpose, state: state, regime: .optIn,
+        legalBasis: "eu-gdpr:A6-1-a", jurisdiction: "DE", noticeHash: "", channel: "web", method: "toggle",
+        eventTimeMs: 1_000, recorder: "till 1"))
+  }
+
+  static func candidate(
+    _ number: Int, _ records: [LabelledRecord], events: [IndexedEvent]? = nil
+  ) throws -> Candidate<LabelledRecord> {
+    Candidate(
+      subjectID: "c\(number)", tag: try tag(number), events: try events ?? [event(number)], records: records)
+  }
+
+  static func admitted(
+    _ candidates: [Candidate<LabelledRecord>], purpose: Purpose = Fixture.purpose
+  ) -> ConsentedBatch<LabelledRecord> {
+    admit(candidates, purpose: purpose, regime: .optIn, nowMs: Int64(Fixture.now))
+  }
+}
+
+/// A whole federation in one process: the engine, the budgets of both populations, and stores that check,
+/// build and take part as the hosts do.
+struct TestFederation {
+  enum Outcome: Equatable {
+    case completed(SessionPlan)
+    case aborted(SessionPlan)
+    case over
+  }
+
+  let stores: [Store]
+  let policy: NodePolicy
+  var engine: TaskEngine
+  var accounts: [Population: BudgetAccount]
+  /// Every plan that was run, in order.
+  private(set) var plans: [SessionPlan] = []
+  private(set) var lastSum: ReleasedSum?
+  private var number: UInt64 = 0
+  private var random: RandomStream
+
+  init(
+    _ task: TaskSpecification, stores: [Store], policy: NodePolicy = Fixture.policy(), seed: UInt64 = 1
+  ) throws {
+    try task.validate()
+    self.stores = stores
+    self.policy = policy
+    engine = TaskEngine(task: task)
+    accounts = [
+      .training: BudgetAccount(budget: task.trainingBudget),
+      .heldOut: BudgetAccount(budget: task.evaluationBudget),
+    ]
+    random = RandomStream(testSeed: seed)
+  }
+
+  var spent: [Population: [PrivacyEvent]] { accounts.mapValues(\.events) }
+
+  func epsilon(_ population: Population) throws -> Double {
+    try #require(accounts[population]).spent().epsilon
+  }
+
+  /// The descriptor of a plan, as the server writes it.
+  mutating func descriptor(_ plan: SessionPlan) throws -> RoundDescriptor {
+    let task = engine.task
+    number += 1
+    let taskDigest = TaskSpecification.digest(of: try task.canonicalBytes())
+    let modelDigest = ModelArtifact.digest(of: try engine.artifact.encode())
+    return try Fixture.descriptor(
+      plan.segments, cohort: stores.count, minimumCohort: task.minimumCohort,
+      minimumSurvivors: task.minimumSurvivors, corruptPermille: task.corruptPermille,
+      maximumContributors: task.maximumContributors
+    ) {
+      $0.sessionNumber = number
+      $0.kind = plan.kind
+      $0.round = plan.round
+      $0.taskDigest = taskDigest
+      $0.modelDigest = modelDigest
+      $0.seed = task.seed &+ number
+      $0.unit = task.unit
+    }
+  }
+
+  /// Runs the next session. `fates` of the stores; when too many of them leave, it is aborted.
+  mutating func runSession(fates: [Fate]? = nil) throws -> Outcome {
+    guard let plan = try engine.nextSession(spent: spent) else { return .over }
+    plans.append(plan)
+    let descriptor = try descriptor(plan)
+    let artifact = try ModelArtifact.decode(engine.artifact.encode())
+    var session = try Session(descriptor, nodes: stores.count, policy: policy, seed: random.word())
+    var contributions: [[Int64]] = []
+    for store in stores {
+      try policy.check(
+        descriptor, task: engine.task, federation: Fixture.federation, lastSession: number - 1,
+        now: Fixture.now)
+      let builder = try ContributionBuilder(task: engine.task, descriptor: descriptor, artifact: artifact)
+      contributions.append(
+        try builder.build(training: store.training, heldOut: store.heldOut, random: &random))
+    }
+    var accounts = accounts
+    try session.run(contributions, fates: fates) { debits in
+      var copy = accounts
+      for debit in debits {
+        do { try copy[debit.population]?.debit(debit.event) } catch { return .debitFailed("\(error)") }
+      }
+      accounts = copy
+      return .debited
+    }
+    self.accounts = accounts
+    guard let released = session.released else {
+      engine.sessionAborted()
+      return .aborted(plan)
+    }
+    lastSum = released
+    try engine.apply(released, epsilon: epsilon(.training), seconds: 1)
+    return .completed(plan)
+  }
+
+  /// Runs sessions until the task is over, at most `limit`.
+  mutating func runAll(limit: Int = 40) throws {
+    for _ in 0..<limit where try runSession() == .over { return }
+    Issue.record("the task was not over after \(limit) sessions")
+  }
+}
