@@ -21,8 +21,10 @@ packages:
 	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing >/dev/null; \
 	fi
 
+# By product: a bare `swift build` would also build the tools of the packages, a C++ protoc among them.
 build: packages
-	swift build --build-tests
+	swift build --product accordPackageTests
+	swift build --product accord
 
 release: packages
 	swift build -c release --product accord

@@ -107,13 +107,17 @@ let package = Package(
     .testTarget(name: "ConsentTests", dependencies: ["Consent"], swiftSettings: strict),
     .testTarget(name: "MerkleLogTests", dependencies: ["Cryptography", "MerkleLog"], swiftSettings: strict),
     .testTarget(
-      name: "SecureAggregationTests", dependencies: ["Cryptography", "SecureAggregation"], swiftSettings: strict),
+      name: "SecureAggregationTests", dependencies: ["Cryptography", "SecureAggregation"],
+      swiftSettings: strict),
     .testTarget(name: "LearningTests", dependencies: ["Learning"], swiftSettings: strict),
-    .testTarget(name: "StorageTests", dependencies: ["Cryptography", "Storage", grdb], swiftSettings: strict),
+    .testTarget(
+      name: "StorageTests", dependencies: ["Cryptography", "Storage", grdb], swiftSettings: strict),
     .testTarget(
       name: "ConsentLedgerTests",
-      dependencies: ["Consent", "ConsentLedger", "Cryptography", "MerkleLog", "Storage", grdb], swiftSettings: strict),
-    .testTarget(name: "FederationTests",
+      dependencies: ["Consent", "ConsentLedger", "Cryptography", "MerkleLog", "Storage", grdb],
+      swiftSettings: strict),
+    .testTarget(
+      name: "FederationTests",
       dependencies: [
         "Consent", "Cryptography", "Federation", "Learning", "Messages", "Privacy", "SecureAggregation",
       ], swiftSettings: strict),
@@ -124,8 +128,10 @@ let package = Package(
       name: "AccordTests",
       dependencies: [
         "accord", "AggregationServer", "Consent", "ConsentLedger", "Cryptography", "EdgeNode", "Federation",
-        "Learning", "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage", log, nio,
-        nioSSL, .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        "Learning", "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage", log,
+        nio,
+        nioSSL, .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ],
       swiftSettings: strict),
   ],

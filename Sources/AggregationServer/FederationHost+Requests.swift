@@ -88,7 +88,8 @@ extension FederationHost {
     }
     guard current?.sessionID == sessionID || previous?.sessionID == sessionID else {
       throw HostRefusal(
-        .unknownSession, "session \(sessionID.hex.prefix(16))… is not under way (it ended, or the server restarted)")
+        .unknownSession,
+        "session \(sessionID.hex.prefix(16))… is not under way (it ended, or the server restarted)")
     }
     return sessionID
   }
@@ -115,7 +116,6 @@ extension FederationHost {
         answer: { $0.released?.result.transcript })
     else { return nil }
     var outcome = WireSessionOutcome()
-    outcome.completed = true
     outcome.transcript = Data(completed.bytes)
     outcome.modelDigest = Data(previous?.outcomeModel?.bytes ?? [])
     return outcome
@@ -137,7 +137,9 @@ extension FederationHost {
     try requireEnrolled(request.sender)
     let sessionID = try liveSessionID(request)
     let isFree: Bool? = try await wait { activeUploads < Self.concurrentUploads ? true : nil }
-    guard isFree == true else { throw HostRefusal(.refused, "the server is busy with other uploads; try again") }
+    guard isFree == true else {
+      throw HostRefusal(.refused, "the server is busy with other uploads; try again")
+    }
     guard let live = current?.sessionID == sessionID ? current : previous else {
       throw HostRefusal(.unknownSession, "the session is over")
     }
@@ -164,7 +166,8 @@ extension FederationHost {
       WireLedgerAppend.self, request.payload, peer: request.sender.peerName)
     guard (1...MessageLimits.leavesPerMessage).contains(message.leaves.count) else {
       throw HostRefusal(
-        .malformed, "an append holds 1 to \(MessageLimits.leavesPerMessage) leaves, not \(message.leaves.count)")
+        .malformed,
+        "an append holds 1 to \(MessageLimits.leavesPerMessage) leaves, not \(message.leaves.count)")
     }
     defer { announceChange() }
     let receipts: [ConsentLedger.LedgerReceipt]

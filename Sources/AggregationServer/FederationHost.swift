@@ -63,6 +63,8 @@ package actor FederationHost {
   var changeWaiters: [CheckedContinuation<Void, Never>] = []
   var failure: String?
   var isStopping = false
+  private var consecutiveAborts = 0
+  private var notBefore: UInt64 = 0
 
   init(
     keys: ServerKeys, store: ServerStore, ledger: LedgerStore, budgets: ServerBudgets, logger: Logger,
@@ -191,8 +193,30 @@ package actor FederationHost {
       enoughSince = since
       guard now >= since + gatherMilliseconds else { return }
     }
+    guard now >= notBefore else { return }
     enoughSince = nil
-    try start(position, enrolled: enrolled, expected: present, now: now)
+    do {
+      try start(position, enrolled: enrolled, expected: present, now: now)
+    } catch let error as FederationError {
+      // The task as it stands cannot be run with these nodes: it ends, the server goes on.
+      try stopTask(position, reason: "\(error)")
+    }
+  }
+
+  /// Ends a task that cannot go on, durably and visibly: the refusal is an entry in the ledger.
+  private func stopTask(_ position: Int, reason: String) throws {
+    tasks[position].engine.stop(reason)
+    try store.update(task: tasks[position].id, progress: tasks[position].engine.progress)
+    try noteEnd(of: tasks[position].engine, reason: reason)
+  }
+
+  /// Writes into the ledger why a task ended without completing.
+  private func noteEnd(of engine: TaskEngine, reason: String) throws {
+    logger.warning("task \(engine.task.id) stopped: \(reason)")
+    let notice = NoticeRecord(
+      id: try EventID(random.bytes(16)), kind: "refusal",
+      text: SessionRecord.oneLine("task \(engine.task.id) stopped: \(reason)"), timeMs: Int64(clock()))
+    _ = try ledger.append([.notice(notice, signedBy: keys.server)], nowMs: Int64(clock()))
   }
 
   func start(
@@ -200,9 +224,14 @@ package actor FederationHost {
   ) throws {
     let task = tasks[position].engine.task
     let before = tasks[position].engine.progress
-    guard let plan = try tasks[position].engine.nextSession(spent: try budgets.spent(task)) else {
+    guard
+      let plan = try tasks[position].engine.nextSession(
+        spent: try budgets.spent(task), cohort: min(enrolled.count, MessageLimits.cohort))
+    else {
       try store.update(task: task.id, progress: tasks[position].engine.progress)
-      logger.info("task \(task.id): \(tasks[position].engine.progress.status)")
+      if case .stopped(let reason) = tasks[position].engine.progress.status {
+        try noteEnd(of: tasks[position].engine, reason: reason)
+      }
       return
     }
     if tasks[position].engine.progress != before {
@@ -235,7 +264,8 @@ package actor FederationHost {
     current = LiveSession(
       coordinator: coordinator, uploadKey: uploadKey, taskBytes: tasks[position].bytes,
       taskSignature: tasks[position].signature, number: number, startedAt: now, checkpoint: checkpoint)
-    logger.info("session \(number) (\(plan.kind.rawValue) \(plan.round)) announced to \(expected.count) nodes")
+    logger.info(
+      "session \(number) (\(plan.kind.rawValue) \(plan.round)) announced to \(expected.count) nodes")
   }
 
   /// Feeds one event into the session under way and carries out its actions.
@@ -302,6 +332,7 @@ package actor FederationHost {
     finished.outcomeModel = after
     previous = finished
     current = nil
+    consecutiveAborts = 0
     try appendRecord(record, session: live.number)
     logger.info(
       "session \(live.number) completed: \(sum.result.survivors.count) of \(sum.result.cohort.count) nodes")
@@ -320,6 +351,9 @@ package actor FederationHost {
       model: nil, sum: nil, now: now)
     previous = live
     current = nil
+    // Sessions that fail one after another are tried ever less often, up to once a minute.
+    consecutiveAborts += 1
+    notBefore = now + min(60_000, 500 << UInt64(min(consecutiveAborts, 7)))
     try appendRecord(record, session: live.number)
     logger.warning("session \(live.number) aborted: \(reason)")
   }

@@ -170,11 +170,17 @@ private struct Beat: Service {
   let host: FederationHost
 
   func run() async throws {
-    try await cancelWhenGracefulShutdown {
-      while !Task.isCancelled {
-        try await host.tick()
-        do { try await Task.sleep(for: .milliseconds(50)) } catch { break }
+    do {
+      try await cancelWhenGracefulShutdown {
+        while !Task.isCancelled {
+          try await host.tick()
+          do { try await Task.sleep(for: .milliseconds(50)) } catch { break }
+        }
       }
+    } catch {
+      // Whoever waits is sent home first: the listener ends only when its requests have.
+      await host.stop()
+      throw error
     }
     await host.stop()
   }

@@ -43,7 +43,7 @@ struct ServerBudgets: Sendable {
   ) throws {
     let population = name(debit.population, task)
     try book.debit(
-      id: "\(sessionID.hex)/\(debit.population.rawValue)", population: population, unit: task.unit,
+      id: "\(sessionID.hex)/\(debit.segment.rawValue)", population: population, unit: task.unit,
       event: debit.event, task: task.id, round: session, timeMs: Int64(now))
   }
 

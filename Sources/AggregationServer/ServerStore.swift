@@ -174,7 +174,8 @@ struct ServerStore: Sendable {
   }
 
   /// Notes where in the ledger a session's record stands.
-  func markRecorded(session number: UInt64, index: UInt64, record: [UInt8], now: UInt64) throws(StorageError) {
+  func markRecorded(session number: UInt64, index: UInt64, record: [UInt8], now: UInt64) throws(StorageError)
+  {
     try write { db in
       try db.execute(
         sql: """

@@ -58,7 +58,7 @@ enum SessionRecord {
   }
 
   /// A reason as the ledger takes it: one line of at most 480 bytes.
-  private static func oneLine(_ reason: String) -> String {
+  static func oneLine(_ reason: String) -> String {
     var line = ""
     for character in reason {
       let next = character.isNewline ? " " : character

@@ -37,13 +37,17 @@ struct UploadReceiver {
     guard try await fill(4), let length = buffered.readInteger(endianness: .little, as: UInt32.self),
       length <= Self.headerLimit, try await fill(Int(length)),
       let headerBytes = buffered.readBytes(length: Int(length))
-    else { throw HostRefusal(.malformed, "an upload starts with a header of at most \(Self.headerLimit) bytes") }
+    else {
+      throw HostRefusal(.malformed, "an upload starts with a header of at most \(Self.headerLimit) bytes")
+    }
     let request = try SignedRequest(headerBytes, expecting: .input, nowMilliseconds: nowMilliseconds)
     let peer = request.sender.peerName
     let header = try wireMessage(WireInputHeader.self, request.payload, peer: peer)
     let digest: Digest = try fixed(header.digest, peer, "InputHeader", "digest")
     let key = SecretBytes(copying: try await host.openSealed(Array(header.sealedKey), request))
-    guard key.count == 32 else { throw HostRefusal(.malformed, "\(peer): the stream key is not 32 bytes long") }
+    guard key.count == 32 else {
+      throw HostRefusal(.malformed, "\(peer): the stream key is not 32 bytes long")
+    }
     var (pending, expectedBytes) = try await host.beginUpload(request)
     do {
       guard header.plainBytes == UInt64(expectedBytes) else {

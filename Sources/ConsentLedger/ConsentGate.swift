@@ -43,17 +43,22 @@ package final class ConsentGate: Sendable {
   package let maximumCheckpointAgeSeconds: Int64
   private let mirror: LedgerMirror
   private let vault: SubjectVault
+  private let recorder: VerifyingKey
   private let policy: ConsentPolicy
   private let random: Mutex<RandomStream>
 
   /// A gate over a node's mirror and vault.
-  /// - Parameter random: draws the salts of the evidence; tests pass a stream from a seed.
+  /// - Parameters:
+  ///   - recorder: the node's own key: only consent that it recorded permits.
+  ///   - random: draws the salts of the evidence; tests pass a stream from a seed.
   package init(
-    mirror: LedgerMirror, vault: SubjectVault, maximumCheckpointAgeSeconds: Int64 = 60,
+    mirror: LedgerMirror, vault: SubjectVault, recorder: VerifyingKey,
+    maximumCheckpointAgeSeconds: Int64 = 60,
     policy: ConsentPolicy = ConsentPolicy(), random: RandomStream = .system()
   ) {
     self.mirror = mirror
     self.vault = vault
+    self.recorder = recorder
     self.maximumCheckpointAgeSeconds = maximumCheckpointAgeSeconds
     self.policy = policy
     self.random = Mutex(random)
@@ -76,7 +81,7 @@ package final class ConsentGate: Sendable {
       records[candidate.subjectID, default: []].append(candidate.record)
     }
     let tags = try vault.tags(for: order, create: regime == .optOut)
-    let events = try mirror.events(for: Array(tags.values))
+    let events = try mirror.events(for: Array(tags.values), grantor: recorder)
     let consented = admit(
       order.map { id in
         Candidate(
@@ -103,7 +108,7 @@ package final class ConsentGate: Sendable {
     _ = try mirror.freshCheckpoint(nowMs: nowMs, maximumAgeSeconds: maximumCheckpointAgeSeconds)
     // The vault too: a customer who was erased meanwhile has no key any more.
     let tags = try vault.tags(for: batch.subjects.map(\.subjectID), create: false)
-    let events = try mirror.events(for: batch.subjects.map(\.tag))
+    let events = try mirror.events(for: batch.subjects.map(\.tag), grantor: recorder)
     return batch.subjects.compactMap { subject in
       let decision = decide(
         events: events[subject.tag, default: []], purpose: batch.purpose, regime: batch.regime, nowMs: nowMs,

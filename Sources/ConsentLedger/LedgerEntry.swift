@@ -173,7 +173,7 @@ package enum RoundResult: Hashable, Sendable {
 package struct RoundRecord: Hashable, Sendable {
   /// The round's session identifier.
   package var sessionID: Digest
-  /// The round's number within its task, from 1.
+  /// The session's number, which increases over all tasks of a server.
   package var round: UInt64
   /// The task.
   package var taskID: String

@@ -135,7 +135,12 @@ package final class LedgerMirror: Sendable {
   package func enrolment(of key: VerifyingKey) -> EnrolmentRecord? { state.withLock { $0.enrolments[key] } }
 
   /// The events of the subjects, each in the order of the log; subjects without events are absent.
-  package func events(for tags: [SubjectTag]) throws(LedgerError) -> [SubjectTag: [IndexedEvent]] {
+  /// - Parameter grantor: only what this key recorded may grant or lift a restriction. Every node sees all
+  ///   tags in the log, so another store could otherwise consent for this one's customers. What denies counts
+  ///   whoever recorded it.
+  package func events(
+    for tags: [SubjectTag], grantor: VerifyingKey? = nil
+  ) throws(LedgerError) -> [SubjectTag: [IndexedEvent]] {
     try database.ledgerRead { db in
       let statement = try db.cachedStatement(
         sql: "SELECT idx, leaf FROM consent WHERE subject = ? ORDER BY idx")
@@ -147,9 +152,11 @@ package final class LedgerMirror: Sendable {
           let index = try row.decode(UInt64.self, atIndex: 0)
           // Signature and signer were checked before the row was written; this file is the node's own.
           let entry = try LedgerEntry(envelope: EntryCoding.parse(Array(leaf)))
-          guard case .consent(let event, _, _) = entry, event.subject == tag else {
+          guard case .consent(let event, let recorder, _) = entry, event.subject == tag else {
             throw LedgerError.unreadableEntry(index: index)
           }
+          let isPermissive = event.state.isGrant || event.state == .restrictionLifted
+          if let grantor, isPermissive, recorder != grantor { continue }
           found[tag, default: []].append(IndexedEvent(index: LeafIndex(index), event: event))
         }
       }

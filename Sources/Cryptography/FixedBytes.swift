@@ -1,5 +1,5 @@
 /// A public value of a fixed number of bytes: digests, public keys, signatures. Never for secrets.
-public protocol FixedBytes: Hashable, Sendable, CustomStringConvertible, Comparable {
+package protocol FixedBytes: Hashable, Sendable, CustomStringConvertible, Comparable {
   /// The number of bytes of every value of this type.
   static var byteCount: Int { get }
   /// What the value is called in an error.
@@ -12,7 +12,7 @@ public protocol FixedBytes: Hashable, Sendable, CustomStringConvertible, Compara
 
 extension FixedBytes {
   /// Checks the length and wraps the bytes.
-  public init(_ bytes: [UInt8]) throws(CryptographyError) {
+  package init(_ bytes: [UInt8]) throws(CryptographyError) {
     guard bytes.count == Self.byteCount else {
       throw .wrongLength(what: Self.label, expected: Self.byteCount, actual: bytes.count)
     }
@@ -20,58 +20,58 @@ extension FixedBytes {
   }
 
   /// Reads the lower- or upper-case hexadecimal form.
-  public init(hex: String) throws(CryptographyError) {
+  package init(hex: String) throws(CryptographyError) {
     guard let bytes = Hex.decode(hex) else { throw .malformedText(what: Self.label) }
     try self.init(bytes)
   }
 
   /// The hexadecimal form, lower case.
-  public var hex: String { Hex.encode(bytes) }
+  package var hex: String { Hex.encode(bytes) }
   /// The hexadecimal form, lower case.
-  public var description: String { hex }
+  package var description: String { hex }
 
   /// Lexicographic order of the bytes.
-  public static func < (a: Self, b: Self) -> Bool { a.bytes.lexicographicallyPrecedes(b.bytes) }
+  package static func < (a: Self, b: Self) -> Bool { a.bytes.lexicographicallyPrecedes(b.bytes) }
 }
 
 /// A 32-byte digest (BLAKE2b-256 or SHA-256, as the context says).
-public struct Digest: FixedBytes {
-  public static let byteCount = 32
-  public static let label = "digest"
-  public let bytes: [UInt8]
-  public init(unchecked bytes: [UInt8]) { self.bytes = bytes }
+package struct Digest: FixedBytes {
+  package static let byteCount = 32
+  package static let label = "digest"
+  package let bytes: [UInt8]
+  package init(unchecked bytes: [UInt8]) { self.bytes = bytes }
 }
 
 /// An Ed25519 public key.
-public struct VerifyingKey: FixedBytes {
-  public static let byteCount = 32
-  public static let label = "Ed25519 public key"
-  public let bytes: [UInt8]
-  public init(unchecked bytes: [UInt8]) { self.bytes = bytes }
+package struct VerifyingKey: FixedBytes {
+  package static let byteCount = 32
+  package static let label = "Ed25519 public key"
+  package let bytes: [UInt8]
+  package init(unchecked bytes: [UInt8]) { self.bytes = bytes }
 }
 
 /// An Ed25519 signature.
-public struct Signature: FixedBytes {
-  public static let byteCount = 64
-  public static let label = "Ed25519 signature"
-  public let bytes: [UInt8]
-  public init(unchecked bytes: [UInt8]) { self.bytes = bytes }
+package struct Signature: FixedBytes {
+  package static let byteCount = 64
+  package static let label = "Ed25519 signature"
+  package let bytes: [UInt8]
+  package init(unchecked bytes: [UInt8]) { self.bytes = bytes }
 }
 
 /// An X25519 public key.
-public struct AgreementPublicKey: FixedBytes {
-  public static let byteCount = 32
-  public static let label = "X25519 public key"
-  public let bytes: [UInt8]
-  public init(unchecked bytes: [UInt8]) { self.bytes = bytes }
+package struct AgreementPublicKey: FixedBytes {
+  package static let byteCount = 32
+  package static let label = "X25519 public key"
+  package let bytes: [UInt8]
+  package init(unchecked bytes: [UInt8]) { self.bytes = bytes }
 }
 
 /// Hexadecimal text.
-public enum Hex {
+package enum Hex {
   private static let digits = Array("0123456789abcdef".utf8)
 
   /// Lower-case hexadecimal of `bytes`.
-  public static func encode(_ bytes: some Sequence<UInt8>) -> String {
+  package static func encode(_ bytes: some Sequence<UInt8>) -> String {
     var text: [UInt8] = []
     for byte in bytes {
       text.append(digits[Int(byte >> 4)])
@@ -81,7 +81,7 @@ public enum Hex {
   }
 
   /// The bytes of a hexadecimal text, or nil if it is none.
-  public static func decode(_ text: String) -> [UInt8]? {
+  package static func decode(_ text: String) -> [UInt8]? {
     let characters = Array(text.utf8)
     guard characters.count.isMultiple(of: 2) else { return nil }
     var bytes: [UInt8] = []

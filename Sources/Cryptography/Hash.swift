@@ -3,9 +3,9 @@ import Crypto
 
 /// Hash functions. BLAKE2b (libsodium) for everything of Accord's own; SHA-256 (swift-crypto, with the
 /// processor's instructions) only where RFC 6962 and C2SP ask for it.
-public enum Hash {
+package enum Hash {
   /// BLAKE2b-256, optionally keyed.
-  public static func blake2b(_ bytes: [UInt8], key: SecretBytes? = nil) -> Digest {
+  package static func blake2b(_ bytes: [UInt8], key: SecretBytes? = nil) -> Digest {
     Sodium.ready()
     var output = [UInt8](repeating: 0, count: 32)
     if let key {
@@ -22,12 +22,12 @@ public enum Hash {
 
   /// BLAKE2b-256 over a domain name and parts, each preceded by its 64-bit little-endian length, so that
   /// no two different lists of parts hash the same bytes.
-  public static func blake2b(domain: String, _ parts: [[UInt8]], key: SecretBytes? = nil) -> Digest {
+  package static func blake2b(domain: String, _ parts: [[UInt8]], key: SecretBytes? = nil) -> Digest {
     blake2b(framed(domain: domain, parts), key: key)
   }
 
   /// A keyed derivation of a secret: BLAKE2b-256 of the framed parts under `key`.
-  public static func derive(domain: String, _ parts: [[UInt8]], key: SecretBytes) -> SecretBytes {
+  package static func derive(domain: String, _ parts: [[UInt8]], key: SecretBytes) -> SecretBytes {
     Sodium.ready()
     let message = framed(domain: domain, parts)
     return SecretBytes(count: 32) { output in
@@ -40,7 +40,7 @@ public enum Hash {
   }
 
   /// The framing of `blake2b(domain:_:)`, also what signatures are made over.
-  public static func framed(domain: String, _ parts: [[UInt8]]) -> [UInt8] {
+  package static func framed(domain: String, _ parts: [[UInt8]]) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(parts.reduce(8 + domain.utf8.count) { $0 + 8 + $1.count })
     for part in [Array(domain.utf8)] + parts {
@@ -51,12 +51,12 @@ public enum Hash {
   }
 
   /// SHA-256.
-  public static func sha256(_ bytes: [UInt8]) -> Digest {
+  package static func sha256(_ bytes: [UInt8]) -> Digest {
     Digest(unchecked: Array(SHA256.hash(data: bytes)))
   }
 
   /// SHA-256 of one prefix byte and up to two parts, without concatenating them (RFC 6962, 2.1).
-  public static func sha256(prefix: UInt8, _ first: [UInt8], _ second: [UInt8] = []) -> Digest {
+  package static func sha256(prefix: UInt8, _ first: [UInt8], _ second: [UInt8] = []) -> Digest {
     var hasher = SHA256()
     withUnsafeBytes(of: prefix) { hasher.update(bufferPointer: $0) }
     first.withUnsafeBytes { hasher.update(bufferPointer: $0) }
@@ -66,12 +66,12 @@ public enum Hash {
 }
 
 /// BLAKE2b-256 over bytes that arrive in pieces. One thread at a time; not copyable by value.
-public final class StreamingHash {
+package final class StreamingHash {
   private let state: UnsafeMutableRawPointer
   private var opaque: OpaquePointer { OpaquePointer(state) }
 
   /// Starts a hash bound to a domain name.
-  public init(domain: String) {
+  package init(domain: String) {
     Sodium.ready()
     // libsodium asks for 64-byte alignment of this state.
     state = .allocate(byteCount: crypto_generichash_statebytes(), alignment: 64)
@@ -85,12 +85,12 @@ public final class StreamingHash {
   }
 
   /// Adds bytes.
-  public func update(_ bytes: [UInt8]) {
+  package func update(_ bytes: [UInt8]) {
     _ = crypto_generichash_update(opaque, bytes, UInt64(bytes.count))
   }
 
   /// The digest of all bytes so far. Call once.
-  public func finalize() -> Digest {
+  package func finalize() -> Digest {
     var output = [UInt8](repeating: 0, count: 32)
     _ = crypto_generichash_final(opaque, &output, 32)
     return Digest(unchecked: output)

@@ -2,19 +2,19 @@ import CSodium
 
 /// The mask generator: ChaCha20 (IETF, RFC 8439) under a 32-byte seed, cut into chunks of 64 KiB with the
 /// chunk number as nonce, so that chunks can be made in parallel, in any order, and stay in cache.
-public struct KeyStream: Sendable {
+package struct KeyStream: Sendable {
   /// Bytes of one chunk.
-  public static let chunkBytes = 65_536
+  package static let chunkBytes = 65_536
   private let key: SecretBytes
 
   /// The stream of a 32-byte seed.
-  public init(seed: SecretBytes) {
+  package init(seed: SecretBytes) {
     precondition(seed.count == 32, "a key stream's seed has 32 bytes")
     key = seed
   }
 
   /// Writes the first `buffer.count` bytes (at most `chunkBytes`) of chunk `index`.
-  public func writeChunk(_ index: UInt32, into buffer: UnsafeMutableRawBufferPointer) {
+  package func writeChunk(_ index: UInt32, into buffer: UnsafeMutableRawBufferPointer) {
     Sodium.ready()
     precondition(buffer.count <= KeyStream.chunkBytes, "a chunk has at most 64 KiB")
     guard let base = buffer.baseAddress, buffer.count > 0 else { return }

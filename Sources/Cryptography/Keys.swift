@@ -1,14 +1,14 @@
 import CSodium
 
 /// A long-term Ed25519 signing key (RFC 8032), kept as its 32-byte seed.
-public final class SigningKey: CustomStringConvertible, Sendable {
+package final class SigningKey: CustomStringConvertible, Sendable {
   /// The public half.
-  public let verifyingKey: VerifyingKey
+  package let verifyingKey: VerifyingKey
   private let seed: SecretBytes
   private let secret: SecretBytes
 
   /// Derives the key pair from its seed (32 bytes).
-  public convenience init(seed: SecretBytes) throws(CryptographyError) {
+  package convenience init(seed: SecretBytes) throws(CryptographyError) {
     guard seed.count == 32 else {
       throw .wrongLength(what: "Ed25519 seed", expected: 32, actual: seed.count)
     }
@@ -16,7 +16,7 @@ public final class SigningKey: CustomStringConvertible, Sendable {
   }
 
   /// Draws a new key.
-  public convenience init(using random: inout RandomStream) {
+  package convenience init(using random: inout RandomStream) {
     self.init(checkedSeed: random.secret(32))
   }
 
@@ -35,7 +35,7 @@ public final class SigningKey: CustomStringConvertible, Sendable {
   }
 
   /// Signs a message, deterministically.
-  public func sign(_ message: [UInt8]) -> Signature {
+  package func sign(_ message: [UInt8]) -> Signature {
     var output = [UInt8](repeating: 0, count: 64)
     secret.withBytes { secret in
       _ = crypto_sign_detached(
@@ -46,37 +46,37 @@ public final class SigningKey: CustomStringConvertible, Sendable {
   }
 
   /// Signs a domain name and parts (`Hash.framed`).
-  public func sign(domain: String, _ parts: [[UInt8]]) -> Signature {
+  package func sign(domain: String, _ parts: [[UInt8]]) -> Signature {
     sign(Hash.framed(domain: domain, parts))
   }
 
   /// The seed, for a key file of mode 0600.
-  public func exportSeed() -> [UInt8] { seed.exportBytes() }
+  package func exportSeed() -> [UInt8] { seed.exportBytes() }
 
-  public var description: String { "<signing key of \(verifyingKey.hex.prefix(16))…>" }
+  package var description: String { "<signing key of \(verifyingKey.hex.prefix(16))…>" }
 }
 
 extension VerifyingKey {
   /// Whether the signature over the message was made with this key.
-  public func verifies(_ signature: Signature, of message: [UInt8]) -> Bool {
+  package func verifies(_ signature: Signature, of message: [UInt8]) -> Bool {
     Sodium.ready()
     return crypto_sign_verify_detached(signature.bytes, message, UInt64(message.count), bytes) == 0
   }
 
   /// Whether the signature over a domain name and parts was made with this key.
-  public func verifies(_ signature: Signature, domain: String, _ parts: [[UInt8]]) -> Bool {
+  package func verifies(_ signature: Signature, domain: String, _ parts: [[UInt8]]) -> Bool {
     verifies(signature, of: Hash.framed(domain: domain, parts))
   }
 }
 
 /// An X25519 key pair (RFC 7748).
-public final class AgreementKey: CustomStringConvertible, Sendable {
+package final class AgreementKey: CustomStringConvertible, Sendable {
   /// The public half.
-  public let publicKey: AgreementPublicKey
+  package let publicKey: AgreementPublicKey
   fileprivate let secret: SecretBytes
 
   /// Derives the pair from a 32-byte seed (`crypto_box_seed_keypair`).
-  public init(seed: SecretBytes) {
+  package init(seed: SecretBytes) {
     Sodium.ready()
     precondition(seed.count == 32, "a key pair's seed has 32 bytes")
     var publicBytes = [UInt8](repeating: 0, count: 32)
@@ -91,11 +91,11 @@ public final class AgreementKey: CustomStringConvertible, Sendable {
   }
 
   /// Draws a new pair.
-  public convenience init(using random: inout RandomStream) { self.init(seed: random.secret(32)) }
+  package convenience init(using random: inout RandomStream) { self.init(seed: random.secret(32)) }
 
   /// X25519 with another party's public key. Small-order points, which would give everybody the same
   /// secret, are refused.
-  public func sharedSecret(with other: AgreementPublicKey) throws(CryptographyError) -> SecretBytes {
+  package func sharedSecret(with other: AgreementPublicKey) throws(CryptographyError) -> SecretBytes {
     var status: Int32 = -1
     let shared = SecretBytes(count: 32) { output in
       secret.withBytes { secret in
@@ -109,7 +109,7 @@ public final class AgreementKey: CustomStringConvertible, Sendable {
   }
 
   /// Opens a box that was sealed to this key's public half.
-  public func open(sealed: [UInt8]) throws(CryptographyError) -> [UInt8] {
+  package func open(sealed: [UInt8]) throws(CryptographyError) -> [UInt8] {
     guard sealed.count >= SealedBox.overhead else { throw .authenticationFailed(what: "a sealed box") }
     var output = [UInt8](repeating: 0, count: sealed.count - SealedBox.overhead)
     let status = secret.withBytes { secret in
@@ -121,16 +121,18 @@ public final class AgreementKey: CustomStringConvertible, Sendable {
     return output
   }
 
-  public var description: String { "<agreement key of \(publicKey.hex.prefix(16))…>" }
+  package var description: String { "<agreement key of \(publicKey.hex.prefix(16))…>" }
 }
 
 /// Anonymous public-key boxes (`crypto_box_seal`: X25519, XSalsa20-Poly1305).
-public enum SealedBox {
+package enum SealedBox {
   /// How many bytes longer a sealed message is.
-  public static let overhead = crypto_box_sealbytes()
+  package static let overhead = crypto_box_sealbytes()
 
   /// Seals bytes to a public key.
-  public static func seal(_ message: [UInt8], to key: AgreementPublicKey) throws(CryptographyError) -> [UInt8] {
+  package static func seal(_ message: [UInt8], to key: AgreementPublicKey) throws(CryptographyError)
+    -> [UInt8]
+  {
     Sodium.ready()
     var output = [UInt8](repeating: 0, count: message.count + overhead)
     guard crypto_box_seal(&output, message, UInt64(message.count), key.bytes) == 0 else {
@@ -141,12 +143,12 @@ public enum SealedBox {
 }
 
 /// Authenticated encryption with a fresh key per message: XChaCha20-Poly1305 (IETF).
-public enum AEAD {
+package enum AEAD {
   /// How many bytes longer a ciphertext is: nonce (24) and tag (16).
-  public static let overhead = 40
+  package static let overhead = 40
 
   /// Encrypts; the random nonce stands in front of the ciphertext.
-  public static func seal(
+  package static func seal(
     _ message: [UInt8], key: SecretBytes, additionalData: [UInt8], using random: inout RandomStream
   ) -> [UInt8] {
     Sodium.ready()
@@ -162,7 +164,7 @@ public enum AEAD {
   }
 
   /// Decrypts what `seal` made.
-  public static func open(
+  package static func open(
     _ sealed: [UInt8], key: SecretBytes, additionalData: [UInt8]
   ) throws(CryptographyError) -> [UInt8] {
     Sodium.ready()

@@ -2,13 +2,13 @@ import CSodium
 
 /// A secret element of GF(l), l the order of the ristretto255 group (RFC 9496), 32 bytes little endian,
 /// always canonical. Shamir shares are made of these.
-public final class Scalar: CustomStringConvertible, Sendable {
+package final class Scalar: CustomStringConvertible, Sendable {
   fileprivate let storage: SecretBytes
 
   fileprivate init(storage: SecretBytes) { self.storage = storage }
 
   /// Draws a uniform non-zero scalar (64 random bytes reduced modulo l).
-  public convenience init(using random: inout RandomStream) {
+  package convenience init(using random: inout RandomStream) {
     while true {
       let wide = random.secret(64)
       let reduced = SecretBytes(count: 32) { output in
@@ -25,7 +25,7 @@ public final class Scalar: CustomStringConvertible, Sendable {
   }
 
   /// Reads 32 bytes; anything not below l is refused (zero is allowed: a share may be zero).
-  public convenience init(canonical bytes: SecretBytes) throws(CryptographyError) {
+  package convenience init(canonical bytes: SecretBytes) throws(CryptographyError) {
     guard bytes.count == 32 else {
       throw .wrongLength(what: "scalar", expected: 32, actual: bytes.count)
     }
@@ -36,7 +36,7 @@ public final class Scalar: CustomStringConvertible, Sendable {
   }
 
   /// Reads 32 bytes from a message.
-  public convenience init(canonical bytes: [UInt8]) throws(CryptographyError) {
+  package convenience init(canonical bytes: [UInt8]) throws(CryptographyError) {
     guard bytes.count == 32 else {
       throw .wrongLength(what: "scalar", expected: 32, actual: bytes.count)
     }
@@ -44,33 +44,33 @@ public final class Scalar: CustomStringConvertible, Sendable {
   }
 
   /// A small public number as a scalar (x-coordinates of Shamir shares).
-  public convenience init(_ value: UInt64) {
+  package convenience init(_ value: UInt64) {
     self.init(
       storage: SecretBytes(count: 32) { $0.storeBytes(of: value.littleEndian, as: UInt64.self) })
   }
 
   /// The 32 bytes, as a secret.
-  public var secretBytes: SecretBytes { storage }
+  package var secretBytes: SecretBytes { storage }
   /// A copy of the 32 bytes for a sealed message.
-  public func exportBytes() -> [UInt8] { storage.exportBytes() }
+  package func exportBytes() -> [UInt8] { storage.exportBytes() }
   /// Whether the scalar is zero.
-  public var isZero: Bool { Scalar.isZero(storage) }
+  package var isZero: Bool { Scalar.isZero(storage) }
 
   /// Sum modulo l.
-  public static func + (a: Scalar, b: Scalar) -> Scalar {
+  package static func + (a: Scalar, b: Scalar) -> Scalar {
     Scalar(storage: combine(a.storage, b.storage, crypto_core_ristretto255_scalar_add))
   }
   /// Difference modulo l.
-  public static func - (a: Scalar, b: Scalar) -> Scalar {
+  package static func - (a: Scalar, b: Scalar) -> Scalar {
     Scalar(storage: combine(a.storage, b.storage, crypto_core_ristretto255_scalar_sub))
   }
   /// Product modulo l.
-  public static func * (a: Scalar, b: Scalar) -> Scalar {
+  package static func * (a: Scalar, b: Scalar) -> Scalar {
     Scalar(storage: combine(a.storage, b.storage, crypto_core_ristretto255_scalar_mul))
   }
 
   /// The inverse modulo l; zero has none.
-  public func inverted() throws(CryptographyError) -> Scalar {
+  package func inverted() throws(CryptographyError) -> Scalar {
     var status: Int32 = -1
     let inverse = SecretBytes(count: 32) { output in
       storage.withBytes { bytes in
@@ -84,9 +84,9 @@ public final class Scalar: CustomStringConvertible, Sendable {
   }
 
   /// Compares in constant time.
-  public func constantTimeEquals(_ other: Scalar) -> Bool { storage.constantTimeEquals(other.storage) }
+  package func constantTimeEquals(_ other: Scalar) -> Bool { storage.constantTimeEquals(other.storage) }
 
-  public var description: String { "<secret scalar>" }
+  package var description: String { "<secret scalar>" }
 
   private static func isZero(_ bytes: SecretBytes) -> Bool {
     bytes.withBytes { sodium_is_zero($0.baseAddress!.assumingMemoryBound(to: UInt8.self), 32) == 1 }

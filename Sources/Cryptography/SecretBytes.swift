@@ -2,14 +2,14 @@ import CSodium
 
 /// Secret bytes: held outside the Swift heap's copies, wiped when the last reference goes, never
 /// printed, never comparable with `==`.
-public final class SecretBytes: CustomStringConvertible, CustomReflectable, Sendable {
+package final class SecretBytes: CustomStringConvertible, CustomReflectable, Sendable {
   /// The number of bytes.
-  public let count: Int
+  package let count: Int
   // Written only during initialisation, so sharing between threads is sound.
   nonisolated(unsafe) private let storage: UnsafeMutableRawPointer
 
   /// Makes a secret of `count` bytes that `body` fills in.
-  public init(count: Int, _ body: (UnsafeMutableRawBufferPointer) -> Void) {
+  package init(count: Int, _ body: (UnsafeMutableRawBufferPointer) -> Void) {
     Sodium.ready()
     precondition(count > 0, "a secret has at least one byte")
     self.count = count
@@ -19,7 +19,7 @@ public final class SecretBytes: CustomStringConvertible, CustomReflectable, Send
   }
 
   /// Copies the bytes into a secret. The caller's array is not wiped: use it for bytes from a file.
-  public convenience init(copying bytes: [UInt8]) {
+  package convenience init(copying bytes: [UInt8]) {
     self.init(count: bytes.count) { $0.copyBytes(from: bytes) }
   }
 
@@ -29,7 +29,7 @@ public final class SecretBytes: CustomStringConvertible, CustomReflectable, Send
   }
 
   /// Lends the bytes for the duration of `body`.
-  public func withBytes<Result, Failure: Error>(
+  package func withBytes<Result, Failure: Error>(
     _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     try body(UnsafeRawBufferPointer(start: storage, count: count))
@@ -37,44 +37,44 @@ public final class SecretBytes: CustomStringConvertible, CustomReflectable, Send
 
   /// A copy of the bytes in an ordinary array, for writing to a file of mode 0600 or into a sealed
   /// message. The copy is not wiped.
-  public func exportBytes() -> [UInt8] { withBytes { Array($0) } }
+  package func exportBytes() -> [UInt8] { withBytes { Array($0) } }
 
   /// Compares in constant time.
-  public func constantTimeEquals(_ other: SecretBytes) -> Bool {
+  package func constantTimeEquals(_ other: SecretBytes) -> Bool {
     guard count == other.count else { return false }
     return sodium_memcmp(storage, other.storage, count) == 0
   }
 
-  public var description: String { "<secret, \(count) bytes>" }
-  public var customMirror: Mirror { Mirror(self, children: []) }
+  package var description: String { "<secret, \(count) bytes>" }
+  package var customMirror: Mirror { Mirror(self, children: []) }
 }
 
 /// A deterministic source of random bytes: the ChaCha20 key stream of a 32-byte seed. Hosts make one
 /// with `system()`; tests and simulations make one from a seed and can replay it.
-public struct RandomStream: Sendable {
+package struct RandomStream: Sendable {
   private let key: SecretBytes
   private var counter: UInt64 = 0
 
   /// A stream that replays for the same seed.
-  public init(seed: SecretBytes) {
+  package init(seed: SecretBytes) {
     precondition(seed.count == 32, "a random stream's seed has 32 bytes")
     key = seed
   }
 
   /// A stream that replays for the same number: tests and simulations only.
-  public init(testSeed: UInt64) {
+  package init(testSeed: UInt64) {
     var bytes: [UInt8] = Array("accord test seed".utf8)
     withUnsafeBytes(of: testSeed.littleEndian) { bytes.append(contentsOf: $0) }
     key = SecretBytes(copying: Hash.blake2b(bytes).bytes)
   }
 
   /// A stream under a fresh key of the operating system's generator.
-  public static func system() -> RandomStream {
+  package static func system() -> RandomStream {
     RandomStream(seed: SecretBytes(count: 32) { randombytes_buf($0.baseAddress!, $0.count) })
   }
 
   /// Fills the buffer with the next bytes of the stream.
-  public mutating func fill(_ buffer: UnsafeMutableRawBufferPointer) {
+  package mutating func fill(_ buffer: UnsafeMutableRawBufferPointer) {
     guard let base = buffer.baseAddress, buffer.count > 0 else { return }
     Sodium.ready()
     // One 96-bit nonce per call (and per 2^32 blocks of 64 bytes): no key stream is ever reused.
@@ -96,7 +96,7 @@ public struct RandomStream: Sendable {
   }
 
   /// The next `count` bytes.
-  public mutating func bytes(_ count: Int) -> [UInt8] {
+  package mutating func bytes(_ count: Int) -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       fill(UnsafeMutableRawBufferPointer(buffer))
       initialized = count
@@ -104,19 +104,19 @@ public struct RandomStream: Sendable {
   }
 
   /// The next `count` bytes as a secret.
-  public mutating func secret(_ count: Int) -> SecretBytes {
+  package mutating func secret(_ count: Int) -> SecretBytes {
     SecretBytes(count: count) { fill($0) }
   }
 
   /// The next 64-bit word.
-  public mutating func word() -> UInt64 {
+  package mutating func word() -> UInt64 {
     var value: UInt64 = 0
     withUnsafeMutableBytes(of: &value) { fill($0) }
     return UInt64(littleEndian: value)
   }
 
   /// A uniform integer below `bound` (rejection sampling, no modulo bias).
-  public mutating func uniform(below bound: UInt64) -> UInt64 {
+  package mutating func uniform(below bound: UInt64) -> UInt64 {
     precondition(bound > 0, "the bound of a uniform draw is positive")
     let limit = UInt64.max - UInt64.max % bound
     while true {
@@ -126,5 +126,5 @@ public struct RandomStream: Sendable {
   }
 
   /// An independent stream, keyed by the next 32 bytes of this one.
-  public mutating func fork() -> RandomStream { RandomStream(seed: secret(32)) }
+  package mutating func fork() -> RandomStream { RandomStream(seed: secret(32)) }
 }

@@ -2,23 +2,23 @@ import CSodium
 
 /// Constants of libsodium's secret streams (XChaCha20-Poly1305, chunked): a long upload is encrypted,
 /// sent and opened piece by piece, in order, and its end is authenticated.
-public enum SecretStream {
+package enum SecretStream {
   /// Length of the header that starts a stream.
-  public static let headerBytes = 24
+  package static let headerBytes = 24
   /// How many bytes longer an encrypted chunk is.
-  public static let overhead = 17
+  package static let overhead = 17
   static let tagMessage: UInt8 = 0
   static let tagFinal: UInt8 = 3
 }
 
 /// The sending end of a secret stream.
-public struct SecretStreamWriter {
+package struct SecretStreamWriter {
   private var state: crypto_secretstream_xchacha20poly1305_state
   /// The header to send first.
-  public let header: [UInt8]
+  package let header: [UInt8]
 
   /// Starts a stream under a 32-byte key that is used for nothing else.
-  public init(key: SecretBytes) {
+  package init(key: SecretBytes) {
     Sodium.ready()
     precondition(key.count == 32, "a stream's key has 32 bytes")
     var header = [UInt8](repeating: 0, count: SecretStream.headerBytes)
@@ -32,7 +32,7 @@ public struct SecretStreamWriter {
   }
 
   /// Encrypts the next chunk; `isLast` marks the end of the stream.
-  public mutating func push(_ chunk: [UInt8], isLast: Bool) -> [UInt8] {
+  package mutating func push(_ chunk: [UInt8], isLast: Bool) -> [UInt8] {
     var output = [UInt8](repeating: 0, count: chunk.count + SecretStream.overhead)
     _ = crypto_secretstream_xchacha20poly1305_push(
       &state, &output, nil, chunk, UInt64(chunk.count), nil, 0,
@@ -42,13 +42,13 @@ public struct SecretStreamWriter {
 }
 
 /// The receiving end of a secret stream.
-public struct SecretStreamReader {
+package struct SecretStreamReader {
   private var state = crypto_secretstream_xchacha20poly1305_state()
   /// True once the chunk that ends the stream was read: more bytes are an error.
-  public private(set) var isFinished = false
+  package private(set) var isFinished = false
 
   /// Starts from the header and the key.
-  public init(header: [UInt8], key: SecretBytes) throws(CryptographyError) {
+  package init(header: [UInt8], key: SecretBytes) throws(CryptographyError) {
     Sodium.ready()
     guard header.count == SecretStream.headerBytes else {
       throw .wrongLength(what: "stream header", expected: SecretStream.headerBytes, actual: header.count)
@@ -61,7 +61,7 @@ public struct SecretStreamReader {
   }
 
   /// Opens the next chunk.
-  public mutating func pull(_ chunk: [UInt8]) throws(CryptographyError) -> [UInt8] {
+  package mutating func pull(_ chunk: [UInt8]) throws(CryptographyError) -> [UInt8] {
     guard !isFinished, chunk.count >= SecretStream.overhead else {
       throw .authenticationFailed(what: "a stream chunk")
     }

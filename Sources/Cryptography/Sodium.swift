@@ -16,7 +16,7 @@ enum Sodium {
 
 /// What can be wrong with bytes handed to a cryptographic operation. Payloads are names and counts,
 /// never the bytes.
-public enum CryptographyError: Error, Equatable, Sendable, CustomStringConvertible {
+package enum CryptographyError: Error, Equatable, Sendable, CustomStringConvertible {
   /// A value has another length than its type asks for.
   case wrongLength(what: String, expected: Int, actual: Int)
   /// A public key is unusable: a small-order point or the all-zero key.
@@ -29,7 +29,7 @@ public enum CryptographyError: Error, Equatable, Sendable, CustomStringConvertib
   case malformedText(what: String)
 
   /// A sentence for people.
-  public var description: String {
+  package var description: String {
     switch self {
     case .wrongLength(let what, let expected, let actual):
       "\(what) must be \(expected) bytes long but is \(actual)"

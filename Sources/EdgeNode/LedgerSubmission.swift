@@ -89,7 +89,8 @@ extension LedgerMirror {
     let required = signed.checkpoint
     guard let held = checkpoint?.checkpoint, held.size >= required.size else {
       throw .policy(
-        .checkpoint("the session is bound to \(required.size) ledger entries, this node has verified \(size)"))
+        .checkpoint("the session is bound to \(required.size) ledger entries, this node has verified \(size)")
+      )
     }
     guard held.size > required.size || held.root == required.root else {
       throw .policy(.checkpoint("the session is bound to another history of the ledger: it was forked"))

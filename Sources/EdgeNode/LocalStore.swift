@@ -109,7 +109,9 @@ package struct LocalStore: Sendable {
 
   /// Records of a population, for the gate. Not visible outside this module: whoever trains gets a
   /// `ConsentedBatch`.
-  func candidates(_ population: Population) throws(StorageError) -> [(subjectID: String, record: LabelledRecord)] {
+  func candidates(_ population: Population) throws(StorageError) -> [(
+    subjectID: String, record: LabelledRecord
+  )] {
     try read { db in
       let rows = try Row.fetchCursor(
         db, sql: "SELECT subject, label, cells FROM records WHERE held_out = ? ORDER BY subject, id",

@@ -74,7 +74,7 @@ package actor NodeDaemon {
     vault = try files.openVault()
     mirror = try files.openMirror()
     gate = ConsentGate(
-      mirror: mirror, vault: vault,
+      mirror: mirror, vault: vault, recorder: files.identity.verifyingKey,
       maximumCheckpointAgeSeconds: Int64(files.policy.maximumCheckpointAgeSeconds))
     budgets = try BudgetBook(path: directory.file("budget.sqlite"))
     client = try FederationClient(trust: files.trust, clock: clock)
@@ -115,7 +115,7 @@ package actor NodeDaemon {
         if let error = error as? EdgeNodeError, !error.isTransient, case .refused = error { throw error }
         if error is StorageError { throw error }
         failures += 1
-        logger.warning("\(error)")
+        logger.warning("session \(status.session): \(error)")
         try? await Task.sleep(for: .milliseconds(min(5000, 100 << min(failures, 6))))
       }
     }
@@ -130,19 +130,20 @@ package actor NodeDaemon {
         .invitation, to: "v1/invitation", payload: encodeMessage(request), key: files.identity)
     else { return false }
     let invitation = try wireMessage(WireInvitation.self, bytes, peer: "the server")
-    let session = try check(invitation)
-    status.session = session.signed.descriptor.sessionNumber
-    status.round = session.signed.descriptor.round
+    let signed = try SignedDescriptor(
+      verifying: Array(invitation.descriptor),
+      signature: try fixed(invitation.signature, "the server", "Invitation", "signature"),
+      serverKey: serverKey)
+    let number = signed.descriptor.sessionNumber
+    status.session = number
+    status.round = signed.descriptor.round
     do {
-      try await join(session)
+      try await join(try check(signed, invitation))
       status.completedSessions += 1
       status.lastProblem = nil
     } catch {
-      logger.warning("session \(session.signed.descriptor.sessionNumber): \(error)")
       // A session that this node refused or lost is over for it, whatever the reason.
-      if try store.lastSession() < session.signed.descriptor.sessionNumber {
-        try store.rememberSession(session.signed.descriptor.sessionNumber)
-      }
+      if try store.lastSession() < number { try store.rememberSession(number) }
       throw error
     }
     show("waiting")
@@ -155,11 +156,7 @@ package actor NodeDaemon {
     let task: TaskSpecification
   }
 
-  private func check(_ invitation: WireInvitation) throws -> Session {
-    let signed = try SignedDescriptor(
-      verifying: Array(invitation.descriptor),
-      signature: try fixed(invitation.signature, "the server", "Invitation", "signature"),
-      serverKey: serverKey)
+  private func check(_ signed: SignedDescriptor, _ invitation: WireInvitation) throws -> Session {
     let taskBytes = Array(invitation.task)
     let taskSignature: Signature = try fixed(
       invitation.taskSignature, "the server", "Invitation", "task_signature")
@@ -290,7 +287,9 @@ package actor NodeDaemon {
   }
 
   private func recordUse(_ batches: Batches, _ session: Session) throws {
-    let subjects = [batches.training, batches.heldOut].compactMap { $0 }.flatMap { $0.subjects.map(\.subjectID) }
+    let subjects = [batches.training, batches.heldOut].compactMap { $0 }.flatMap {
+      $0.subjects.map(\.subjectID)
+    }
     try vault.recordUse(
       sessionID: session.signed.sessionID, round: session.signed.descriptor.sessionNumber,
       subjects: subjects, timeMs: Int64(clock()))

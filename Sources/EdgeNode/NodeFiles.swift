@@ -44,7 +44,8 @@ package struct NodeFiles: Sendable {
         pinned.federation == bundle.federation
       else {
         throw EdgeNodeError.file(
-          path: directory.file("trust.json"), reason: "this node is pinned to other keys; use a new directory")
+          path: directory.file("trust.json"), reason: "this node is pinned to other keys; use a new directory"
+        )
       }
     }
     try DurableFile.write(try bundle.encode(), to: directory.file("trust.json"))
@@ -98,7 +99,9 @@ package struct NodeFiles: Sendable {
   }
 
   private static func json<Value: Decodable>(_ type: Value.Type, _ path: String) throws -> Value {
-    do { return try JSONDecoder().decode(type, from: Data(try required(path))) } catch let error as DecodingError {
+    do { return try JSONDecoder().decode(type, from: Data(try required(path))) } catch let error
+      as DecodingError
+    {
       throw EdgeNodeError.file(path: path, reason: CanonicalJSON.explain(error))
     }
   }

@@ -61,12 +61,25 @@ package struct ContributionBuilder: Sendable {
     training: ConsentedBatch<LabelledRecord>?, heldOut: ConsentedBatch<LabelledRecord>?,
     random: inout RandomStream
   ) throws(FederationError) -> [Int64] {
+    let purpose = Purpose(id: task.purpose, version: task.purposeVersion)
+    for (batch, population) in [(training, Population.training), (heldOut, .heldOut)] {
+      // Consent is specific: who agreed to another purpose did not agree to this one.
+      guard let batch, batch.purpose != purpose else { continue }
+      throw .mismatch(
+        what: "the purpose of the \(population.rawValue) batch", expected: purpose.description,
+        actual: batch.purpose.description)
+    }
     var vector: [Int64] = []
     vector.reserveCapacity(descriptor.dimension)
     for segment in descriptor.segments {
       let batch = segment.population == .training ? training : heldOut
       var sums = [Int64](repeating: 0, count: segment.length)
       let subjects = limited(batch?.subjects.map(\.records) ?? [], random: &random)
+      // Clipping bounds a contributor. It bounds a record only where a contributor has one.
+      guard task.unit != .record || subjects.allSatisfy({ $0.count == 1 }) else {
+        throw .invalidTask(
+          field: "unit", reason: "is record, but a contributor has several records; use customer")
+      }
       if !subjects.isEmpty {
         try add(segment, subjects, to: &sums, random: &random)
       }

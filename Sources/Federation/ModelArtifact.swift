@@ -76,7 +76,9 @@ package struct ModelArtifact: Sendable, Equatable {
     let body = bytes[(4 + length)...]
     guard header.parameterCount >= 0, header.parameterCount <= 1 << 26,
       body.count == 4 * header.parameterCount
-    else { throw .badArtifact(reason: "it has \(body.count) bytes of parameters, not 4 × \(header.parameterCount)") }
+    else {
+      throw .badArtifact(reason: "it has \(body.count) bytes of parameters, not 4 × \(header.parameterCount)")
+    }
     let parameters = LittleEndian.words(body).map { Float(bitPattern: $0) }
     guard parameters.allSatisfy(\.isFinite) else {
       throw .badArtifact(reason: "a parameter is not a finite number")

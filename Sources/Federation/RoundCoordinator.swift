@@ -4,6 +4,8 @@ package import SecureAggregation
 
 /// What a session costs one population; the host writes it down before any upload is asked for.
 package struct SegmentDebit: Sendable, Equatable {
+  /// Which segment it pays for.
+  package let segment: SegmentName
   /// Whose budget.
   package let population: Population
   /// What it is charged with.
@@ -264,7 +266,9 @@ package struct RoundCoordinator: Sendable {
   private func debits() throws(FederationError) -> [SegmentDebit] {
     var debits: [SegmentDebit] = []
     for segment in signed.descriptor.segments {
-      debits.append(SegmentDebit(population: segment.population, event: try segment.privacyEvent()))
+      debits.append(
+        SegmentDebit(
+          segment: segment.name, population: segment.population, event: try segment.privacyEvent()))
     }
     return debits
   }

@@ -14,6 +14,16 @@ package enum SessionKind: String, Codable, Sendable, CaseIterable {
   case training
   /// Measures the final model.
   case evaluation
+
+  /// Whether a session of this kind may aggregate these segments, in this order.
+  func allows(_ segments: [SegmentName]) -> Bool {
+    switch self {
+    case .coarseStatistics: segments == [.coarse]
+    case .fineStatistics: segments == [.fine]
+    case .training: segments == [.update] || segments == [.update, .evaluation]
+    case .evaluation: segments == [.evaluation]
+    }
+  }
 }
 
 /// τ: everything that a session's members must agree on. Signed by the server; the session's identifier
@@ -152,6 +162,10 @@ package struct RoundDescriptor: Sendable, Equatable {
     guard Set(segments.map(\.name)).count == segments.count,
       segments.reduce(0, { $0 + $1.length }) <= 1 << 26
     else { throw badField(peer, "RoundDescriptor", "segments", "repeats a name or is too long") }
+    guard kind.allows(segments.map(\.name)) else {
+      throw badField(
+        peer, "RoundDescriptor", "segments", "do not belong to a session of kind \(kind.rawValue)")
+    }
     return RoundDescriptor(
       federation: wire.federation, sessionNumber: wire.sessionNumber, kind: kind,
       round: Int(wire.round),

@@ -111,9 +111,10 @@ package struct VectorPlan: Sendable, Equatable {
     var bits = 16
     for segment in segments {
       let clip = try segment.integerClip()
-      let people = Int64(cohort) * Int64(maximumContributors)
-      let (bound, overflow) = clip.maximumAbsoluteCoordinate.multipliedReportingOverflow(by: people)
-      guard !overflow else {
+      let people = Int64(cohort).multipliedReportingOverflow(by: Int64(maximumContributors))
+      let (bound, overflow) = clip.maximumAbsoluteCoordinate.multipliedReportingOverflow(
+        by: people.partialValue)
+      guard !people.overflow, !overflow else {
         throw .invalidTask(
           field: "maximumContributors", reason: "is too large for a 32-bit ring; lower it")
       }
@@ -130,11 +131,15 @@ package struct VectorPlan: Sendable, Equatable {
     return bits
   }
 
-  /// Grid units per clip norm: a power of two, far above √d/2 so that rounding hardly widens the
-  /// sensitivity, and small enough that table samplers and a 32-bit ring hold it.
-  package static func scale(clipNorm: Double, dimension: Int) -> Double {
+  /// Grid units of the clip norm: a power of two, far above √d/2 so that rounding hardly widens the
+  /// sensitivity, small enough for table samplers, and small enough that the contributions of `people`
+  /// contributors fill at most half of a 32-bit ring, if that leaves 16 units. What does not fit then is
+  /// refused by `ringBits`.
+  package static func scale(clipNorm: Double, dimension: Int, people: Int) -> Double {
+    let root = Double(dimension).squareRoot()
     var units = 2048.0
-    while units < 8 * Double(dimension).squareRoot(), units < 16_384 { units *= 2 }
+    while units < 8 * root, units < 16_384 { units *= 2 }
+    while units > 16, (units + root) * Double(people) > 0x1p30 { units /= 2 }
     return units / clipNorm
   }
 }

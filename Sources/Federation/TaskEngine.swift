@@ -105,6 +105,8 @@ package struct TaskEngine: Sendable {
   package private(set) var progress: TaskProgress
   /// The current artifact.
   package private(set) var artifact: ModelArtifact
+  /// The largest cohort that the planned session can have.
+  private var cohort = 2
 
   /// Starts a task, or continues one from what was stored.
   package init(
@@ -118,11 +120,12 @@ package struct TaskEngine: Sendable {
         task: task.id, version: 0, architecture: task.architecture, stage: .schema, parameters: [])
   }
 
-  /// The next session, or nil when the task is over. Noise is calibrated from what each population has
+  /// The next session, or nil when the task is over. `cohort` is the largest that it can have. Noise is calibrated from what each population has
   /// really spent, aborted sessions included, so that the remaining rounds fit into what is left.
   package mutating func nextSession(
-    spent: [Population: [PrivacyEvent]]
+    spent: [Population: [PrivacyEvent]], cohort: Int
   ) throws(FederationError) -> SessionPlan? {
+    self.cohort = cohort
     guard progress.status == .running else { return nil }
     do {
       switch artifact.stage {
@@ -151,12 +154,20 @@ package struct TaskEngine: Sendable {
     case .evaluation:
       try recordMetrics(sum)
       progress.isEvaluated = true
-      if progress.status == .running { progress.status = .completed }
+      // Before the last round it is the measurement after a spent budget: the next plan says so.
+      if progress.status == .running, progress.rounds.count >= task.rounds {
+        progress.status = .completed
+      }
     }
   }
 
   /// A session ended without a result. Its cost stays; it is planned again with what is left.
   package mutating func sessionAborted() { progress.abortedSessions += 1 }
+
+  /// Ends a task that cannot go on.
+  package mutating func stop(_ reason: String) {
+    if progress.status == .running { progress.status = .stopped(reason) }
+  }
 
   /// Ends the task at an operator's word.
   package mutating func cancel() {
@@ -190,7 +201,9 @@ package struct TaskEngine: Sendable {
     let shape = try SegmentShape.of(name, task: task, artifact: artifact)
     return Segment(
       name: name, length: shape.length, population: shape.population, clipNorm: shape.clipNorm,
-      scale: VectorPlan.scale(clipNorm: shape.clipNorm, dimension: shape.length), noiseVariance: 0)
+      scale: VectorPlan.scale(
+        clipNorm: shape.clipNorm, dimension: shape.length, people: cohort * task.maximumContributors),
+      noiseVariance: 0)
   }
 
   /// The variance at which `rounds` releases of the segment, after `fixed`, meet the population's budget.
@@ -209,6 +222,42 @@ package struct TaskEngine: Sendable {
     }
   }
 
+  /// A release whose noise was not calibrated from what is left must fit into it all the same.
+  private func requireAffordable(
+    _ segment: Segment, spent: [PrivacyEvent]
+  ) throws(FederationError) {
+    let event = try segment.privacyEvent()
+    do {
+      var account = try BudgetAccount(budget: budget(segment.population), spent: spent)
+      try account.debit(event)
+    } catch {
+      throw .budgetSpent(population: segment.population.rawValue, detail: "\(error)")
+    }
+  }
+
+  /// Crumbs of a budget ask for noise that no node can draw or no ring can hold: it is spent then. A
+  /// session that cannot be carried through would only cost more of it.
+  private func requireDrawable(_ segment: Segment) throws(FederationError) {
+    var silent = segment
+    silent.noiseVariance = 0
+    _ = try ringBits(silent)
+    let share = try segment.noiseShare(
+      cohort: max(cohort, task.minimumCohort), minimumSurvivors: task.minimumSurvivors,
+      corruptPermille: task.corruptPermille)
+    guard share <= SkellamSampler.varianceRange.upperBound, (try? ringBits(segment)) != nil else {
+      throw .budgetSpent(
+        population: segment.population.rawValue,
+        detail: "what is left asks for noise of variance \(segment.noiseVariance) grid units squared in the "
+          + "\(segment.name.rawValue) sum, more than can be drawn; raise the budget")
+    }
+  }
+
+  private func ringBits(_ segment: Segment) throws(FederationError) -> Int {
+    try VectorPlan([segment]).ringBits(
+      cohort: max(cohort, task.minimumCohort), maximumContributors: task.maximumContributors,
+      minimumSurvivors: task.minimumSurvivors, corruptPermille: task.corruptPermille)
+  }
+
   private func statisticsPlan(
     _ kind: SessionKind, _ name: SegmentName, _ spent: [Population: [PrivacyEvent]]
   ) throws(FederationError) -> SessionPlan {
@@ -217,6 +266,8 @@ package struct TaskEngine: Sendable {
     // release with 1/f times the full-budget variance costs. The two sessions split the share evenly.
     let full = try variance(segment, fixed: [], rounds: 1)
     segment.noiseVariance = (full / (task.statisticsShare / 2)).rounded(.up)
+    try requireAffordable(segment, spent: spent[segment.population] ?? [])
+    try requireDrawable(segment)
     return SessionPlan(kind: kind, round: 0, segments: [segment])
   }
 
@@ -224,8 +275,11 @@ package struct TaskEngine: Sendable {
     _ spent: [Population: [PrivacyEvent]]
   ) throws(FederationError) -> SessionPlan {
     var update = try shape(.update)
-    update.noiseVariance = try variance(
-      update, fixed: spent[.training] ?? [], rounds: task.rounds - progress.rounds.count)
+    // One session more than the rounds that are left: a session that is lost after its debit, even the
+    // last one, then leaves enough for another.
+    let sessions = task.rounds - progress.rounds.count + 1
+    update.noiseVariance = try variance(update, fixed: spent[.training] ?? [], rounds: sessions)
+    try requireDrawable(update)
     var segments = [update]
     // The first round starts from an untrained model: measuring that would only cost budget. A round
     // whose model was already measured (by a session that aborted later) is measured again.
@@ -233,8 +287,8 @@ package struct TaskEngine: Sendable {
       var evaluation = try shape(.evaluation)
       let final = try finalEvaluationEvent(evaluation)
       evaluation.noiseVariance = try variance(
-        evaluation, fixed: (spent[.heldOut] ?? []) + final,
-        rounds: task.rounds - progress.rounds.count)
+        evaluation, fixed: (spent[.heldOut] ?? []) + final, rounds: sessions)
+      try requireDrawable(evaluation)
       segments.append(evaluation)
     }
     return SessionPlan(kind: .training, round: progress.rounds.count + 1, segments: segments)
@@ -244,8 +298,9 @@ package struct TaskEngine: Sendable {
     _ spent: [Population: [PrivacyEvent]]
   ) throws(FederationError) -> SessionPlan {
     var evaluation = try shape(.evaluation)
-    evaluation.noiseVariance = try variance(
-      evaluation, fixed: spent[.heldOut] ?? [], rounds: 1)
+    // Four fifths of what is left, so that a session lost after its debit can be repeated.
+    evaluation.noiseVariance = 1.25 * (try variance(evaluation, fixed: spent[.heldOut] ?? [], rounds: 1))
+    try requireDrawable(evaluation)
     return SessionPlan(kind: .evaluation, round: 0, segments: [evaluation])
   }
 

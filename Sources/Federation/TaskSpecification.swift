@@ -151,6 +151,9 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
     try require(statisticsShare > 0 && statisticsShare <= 0.5, "statisticsShare", "must be in (0, 0.5]")
     try require(
       finalEvaluationShare > 0 && finalEvaluationShare < 1, "finalEvaluationShare", "must be in (0, 1)")
+    try require(
+      unit != .node, "unit",
+      "must be customer or record: updates are clipped per contributor, which bounds no whole node")
     try validate(budget: trainingBudget, "trainingBudget")
     try validate(budget: evaluationBudget, "evaluationBudget")
     try require((2...200).contains(minimumCohort), "minimumCohort", "must be from 2 to 200")

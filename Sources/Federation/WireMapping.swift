@@ -48,7 +48,8 @@ extension WireRepresentable {
   }
 }
 
-private func bounded(_ count: Int, _ peer: String, _ message: String, _ field: String) throws(FederationError) {
+private func bounded(_ count: Int, _ peer: String, _ message: String, _ field: String) throws(FederationError)
+{
   guard count <= MessageLimits.cohort else {
     throw badField(peer, message, field, "has \(count) items; at most \(MessageLimits.cohort) are allowed")
   }

@@ -28,8 +28,6 @@ package enum MessageError: Error, Equatable, Sendable, CustomStringConvertible {
 package enum MessageLimits {
   /// Any message but an upload, a model and a page of the log.
   package static let control = 4 << 20
-  /// A masked input: 64 Mi coordinates of 32 bits.
-  package static let input = 256 << 20
   /// A model artifact.
   package static let model = 256 << 20
   /// A page of the log.
@@ -50,6 +48,8 @@ package func decodeMessage<Message: SwiftProtobuf.Message>(
   }
   var options = BinaryDecodingOptions()
   options.messageDepthLimit = 8
+  // Unknown fields, nested ones too, are then missing in the encoding below and give themselves away.
+  options.discardUnknownFields = true
   let message: Message
   do { message = try Message(serializedBytes: bytes, options: options) } catch {
     throw .malformed(message: name)

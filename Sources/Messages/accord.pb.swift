@@ -28,7 +28,7 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
-/// What a server says of itself, signed with the key that nodes pin (trust.json).
+/// What a server says of itself. It proves nothing: nodes pin keys (trust.json).
 package nonisolated struct WireServerInfo: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -99,9 +99,6 @@ package nonisolated struct WireInvitationRequest: Sendable {
 
   /// the last session number this node took part in
   package var lastSession: UInt64 = 0
-
-  /// the session it has just finished, or empty
-  package var lastSid: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -298,18 +295,6 @@ package nonisolated struct WireModelRequest: Sendable {
   // methods supported on all messages.
 
   package var digest: Data = Data()
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-}
-
-package nonisolated struct WireModelResponse: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var artifact: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -524,10 +509,6 @@ package nonisolated struct WireSessionOutcome: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
-
-  package var completed: Bool = false
-
-  package var reason: String = String()
 
   /// 32
   package var transcript: Data = Data()
@@ -767,7 +748,7 @@ nonisolated extension WireRefusal: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireInvitationRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".InvitationRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}last_session\0\u{3}last_sid\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}last_session\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -776,7 +757,6 @@ nonisolated extension WireInvitationRequest: SwiftProtobuf.Message, SwiftProtobu
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.lastSession) }()
-      case 2: try { try decoder.decodeSingularBytesField(value: &self.lastSid) }()
       default: break
       }
     }
@@ -786,15 +766,11 @@ nonisolated extension WireInvitationRequest: SwiftProtobuf.Message, SwiftProtobu
     if self.lastSession != 0 {
       try visitor.visitSingularUInt64Field(value: self.lastSession, fieldNumber: 1)
     }
-    if !self.lastSid.isEmpty {
-      try visitor.visitSingularBytesField(value: self.lastSid, fieldNumber: 2)
-    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireInvitationRequest, rhs: WireInvitationRequest) -> Bool {
     if lhs.lastSession != rhs.lastSession {return false}
-    if lhs.lastSid != rhs.lastSid {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1138,36 +1114,6 @@ nonisolated extension WireModelRequest: SwiftProtobuf.Message, SwiftProtobuf._Me
 
   package static func ==(lhs: WireModelRequest, rhs: WireModelRequest) -> Bool {
     if lhs.digest != rhs.digest {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension WireModelResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".ModelResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}artifact\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularBytesField(value: &self.artifact) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.artifact.isEmpty {
-      try visitor.visitSingularBytesField(value: self.artifact, fieldNumber: 1)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: WireModelResponse, rhs: WireModelResponse) -> Bool {
-    if lhs.artifact != rhs.artifact {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1635,7 +1581,7 @@ nonisolated extension WireUnmaskShares: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireSessionOutcome: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SessionOutcome"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}completed\0\u{1}reason\0\u{1}transcript\0\u{3}model_digest\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}transcript\0\u{3}model_digest\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1643,34 +1589,24 @@ nonisolated extension WireSessionOutcome: SwiftProtobuf.Message, SwiftProtobuf._
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularBoolField(value: &self.completed) }()
-      case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
-      case 3: try { try decoder.decodeSingularBytesField(value: &self.transcript) }()
-      case 4: try { try decoder.decodeSingularBytesField(value: &self.modelDigest) }()
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.transcript) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.modelDigest) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if self.completed != false {
-      try visitor.visitSingularBoolField(value: self.completed, fieldNumber: 1)
-    }
-    if !self.reason.isEmpty {
-      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 2)
-    }
     if !self.transcript.isEmpty {
-      try visitor.visitSingularBytesField(value: self.transcript, fieldNumber: 3)
+      try visitor.visitSingularBytesField(value: self.transcript, fieldNumber: 1)
     }
     if !self.modelDigest.isEmpty {
-      try visitor.visitSingularBytesField(value: self.modelDigest, fieldNumber: 4)
+      try visitor.visitSingularBytesField(value: self.modelDigest, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireSessionOutcome, rhs: WireSessionOutcome) -> Bool {
-    if lhs.completed != rhs.completed {return false}
-    if lhs.reason != rhs.reason {return false}
     if lhs.transcript != rhs.transcript {return false}
     if lhs.modelDigest != rhs.modelDigest {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}

@@ -35,7 +35,9 @@ package struct BudgetBook: Sendable {
     do {
       try ledger.declare(
         population: population, unit: unit.rawValue, budgetJSON: try Self.encode(budget, population))
-    } catch let error as StorageError { throw .storage(error) } catch let error as Refusal { throw error } catch {
+    } catch let error as StorageError { throw .storage(error) } catch let error as Refusal {
+      throw error
+    } catch {
       throw .unreadable(population: population)
     }
   }
@@ -47,7 +49,9 @@ package struct BudgetBook: Sendable {
         return nil
       }
       return try Self.account(declared, try ledger.debits(of: population))
-    } catch let error as StorageError { throw .storage(error) } catch let error as Refusal { throw error } catch {
+    } catch let error as StorageError { throw .storage(error) } catch let error as Refusal {
+      throw error
+    } catch {
       throw .unreadable(population: population)
     }
   }

@@ -52,7 +52,8 @@ struct ConsentCommand: AsyncParsableCommand {
         [entry], node: data, circumstances: circumstances.circumstances)
       for receipt in receipts {
         Console.write(
-          "\(state) of \(subject) is entry \(receipt.index) of the ledger (proven in a tree of \(receipt.treeSize))")
+          "\(state) of \(subject) is entry \(receipt.index) of the ledger (proven in a tree of \(receipt.treeSize))"
+        )
       }
     }
   }
@@ -153,17 +154,19 @@ struct SubjectCommand: ParsableCommand {
         return
       }
       let mirror = try files.openMirror()
-      let events = try mirror.events(for: [tag])[tag] ?? []
+      let events = try mirror.events(for: [tag], grantor: files.identity.verifyingKey)[tag] ?? []
       Console.write("\(subject): tag \(tag)")
       for event in events {
         Console.write(
-          "  entry \(event.index): \(event.event.state.rawValue) for \(event.event.purpose) by \(event.event.recorder)")
+          "  entry \(event.index): \(event.event.state.rawValue) for \(event.event.purpose) by \(event.event.recorder)"
+        )
       }
       let decision = decide(
         events: events, purpose: Purpose(id: purpose, version: purposeVersion), regime: .optIn,
         nowMs: Int64(nowMilliseconds()))
       Console.write(
-        "training for \(purpose) is \(decision.permitted ? "permitted" : "not permitted") (\(decision.reason.rawValue)), as of \(mirror.size) verified entries")
+        "training for \(purpose) is \(decision.permitted ? "permitted" : "not permitted") (\(decision.reason.rawValue)), as of \(mirror.size) verified entries"
+      )
     }
   }
 

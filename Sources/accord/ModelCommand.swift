@@ -36,7 +36,9 @@ struct ModelCommand: ParsableCommand {
       }
       if json { return try Console.writeJSON(models) }
       for model in models {
-        Console.write("\(model.task)  version \(model.version)  \(model.digest.prefix(16))…  \(model.parameters) parameters")
+        Console.write(
+          "\(model.task)  version \(model.version)  \(model.digest.prefix(16))…  \(model.parameters) parameters"
+        )
       }
     }
   }
@@ -51,7 +53,8 @@ struct ModelCommand: ParsableCommand {
     func run() throws {
       let model = try ServerInspection(directory: data).newestModel(of: task)
       let artifact = model.artifact
-      Console.write("task \(artifact.task), version \(artifact.version), SHA-256 \(Hash.sha256(model.bytes).hex)")
+      Console.write(
+        "task \(artifact.task), version \(artifact.version), SHA-256 \(Hash.sha256(model.bytes).hex)")
       Console.write("architecture: \(artifact.architecture), \(artifact.parameters.count) parameters")
       if let pipeline = artifact.model?.pipeline {
         Console.write("features: \(pipeline.featureCount) from \(pipeline.schema.columns.count) columns")

@@ -121,7 +121,8 @@ struct PrivacyCommand: ParsableCommand {
       }
       if json { return try Console.writeJSON(lines) }
       for line in lines {
-        Console.write("\(line.population): \(line.spent), budget \(line.budget.epsilon), \(line.debits) debits")
+        Console.write(
+          "\(line.population): \(line.spent), budget \(line.budget.epsilon), \(line.debits) debits")
       }
       if lines.isEmpty { Console.write("nothing was spent yet") }
     }

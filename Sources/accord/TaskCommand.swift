@@ -44,7 +44,8 @@ struct TaskCommand: AsyncParsableCommand {
       if json { return try Console.writeJSON(status.tasks) }
       for task in status.tasks {
         Console.write(
-          "\(task.id)  \(task.progress.statusText)  \(task.progress.rounds.count)/\(task.specification.rounds) rounds")
+          "\(task.id)  \(task.progress.statusText)  \(task.progress.rounds.count)/\(task.specification.rounds) rounds"
+        )
       }
       if status.tasks.isEmpty { Console.write("no tasks yet; submit one with `accord task submit`") }
     }
@@ -66,6 +67,7 @@ struct TaskCommand: AsyncParsableCommand {
       }
       if json { return try Console.writeJSON(task.specification) }
       Console.write("\(task.id): \(task.progress.statusText)")
+      Console.write(DemoTable.caption(task.specification))
       Console.write(DemoTable.header)
       for round in task.progress.rounds { Console.write(DemoTable.row(round)) }
     }
@@ -74,7 +76,8 @@ struct TaskCommand: AsyncParsableCommand {
   struct Cancel: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "End a task; what it spent stays spent.",
-      discussion: "Example:\n  accord task cancel churn --trust server-data/trust.json --operator-key operator.key")
+      discussion:
+        "Example:\n  accord task cancel churn --trust server-data/trust.json --operator-key operator.key")
     @Argument(help: "The task's name.") var id: String
     @Option(help: "The federation's trust.json.") var trust: String
     @Option(help: "The operator's key file.") var operatorKey: String

@@ -18,12 +18,15 @@ import Testing
 /// Bad input is answered with one sentence and exit code 1, and nothing is damaged.
 @Suite(.serialized) struct BadInputTests {
   private func temporary(_ name: String) throws -> String {
-    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("accord-bad-\(UUID().uuidString)")
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "accord-bad-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
     return directory.appendingPathComponent(name).path
   }
 
-  private func demo(_ text: String, label: String = "y", _ extra: [String] = []) async throws -> (Int32, String) {
+  private func demo(_ text: String, label: String = "y", _ extra: [String] = []) async throws -> (
+    Int32, String
+  ) {
     let path = try temporary("table.csv")
     try Data(text.utf8).write(to: URL(fileURLWithPath: path))
     let result = try await ChildProcess.runToEnd(["demo", "--data", path, "--label", label] + extra)
@@ -65,7 +68,9 @@ import Testing
     #expect(try await ChildProcess.runToEnd(["demo", "--nodes", "1"]).code == 2)
     #expect(try await ChildProcess.runToEnd(["demo", "--epsilon", "-1"]).code == 2)
     #expect(try await ChildProcess.runToEnd(["nonsense"]).code == 2)
-    for command in [["demo"], ["server", "run"], ["node", "run"], ["consent", "record"], ["ledger", "verify"]] {
+    for command in [
+      ["demo"], ["server", "run"], ["node", "run"], ["consent", "record"], ["ledger", "verify"],
+    ] {
       let help = try await ChildProcess.runToEnd(command + ["--help"])
       #expect(help.code == 0 && help.output.contains("Example"), "\(command): \(help.output)")
     }
@@ -83,7 +88,8 @@ import Testing
       let result = try await ChildProcess.runToEnd(arguments + ["\(try #require(url.port))"])
       #expect(result.code == 1)
       #expect(result.errors.contains("port \(try #require(url.port))") && result.errors.contains("in use"))
-      let again = try ChildProcess("other", arguments: arguments + ["0"], logPath: federation.directory + "/o.log")
+      let again = try ChildProcess(
+        "other", arguments: arguments + ["0"], logPath: federation.directory + "/o.log")
       for _ in 0..<200 where !DurableFile.exists(other + "/trust.json") {
         try await Task.sleep(for: .milliseconds(50))
       }
@@ -102,7 +108,9 @@ import Testing
       try Data("accord server 99\n".utf8).write(to: URL(fileURLWithPath: version))
       let newer = try await ChildProcess.runToEnd(["server", "run", "--data", federation.serverPath])
       #expect(newer.code == 1 && newer.errors.contains("99"), "\(newer.errors)")
-      let missing = try await ChildProcess.runToEnd(["node", "run", "--data", federation.directory + "/nowhere"])
+      let missing = try await ChildProcess.runToEnd([
+        "node", "run", "--data", federation.directory + "/nowhere",
+      ])
       #expect(missing.code == 1 && missing.errors.contains("nowhere"), "\(missing.errors)")
     }
   }
@@ -148,13 +156,15 @@ import Testing
       await #expect(throws: EdgeNodeError.self) {
         try await Enrolment.enrol(
           path: federation.nodePath(0), name: "stranger", trust: federation.trust,
-          policy: NodePolicy(purposes: ["churn"], budget: PrivacyBudget(epsilon: 8, delta: 1e-5)), operatorKey: key)
+          policy: NodePolicy(purposes: ["churn"], budget: PrivacyBudget(epsilon: 8, delta: 1e-5)),
+          operatorKey: key)
       }
       #expect(LedgerVerifier.verify(directory: federation.serverPath).counts.enrolments == 0)
     }
   }
 
-  @Test func `malformed, oversized and forged messages are refused and the federation goes on`() async throws {
+  @Test func `malformed, oversized and forged messages are refused and the federation goes on`() async throws
+  {
     try await withFederation(stores: 3) { federation in
       try await federation.startServer()
       _ = try await federation.setUpNodes()
@@ -170,7 +180,8 @@ import Testing
         #expect((400..<500).contains(garbage.status), "\(path): \(garbage.status)")
         #expect(!garbage.refusal.message.isEmpty, "\(path)")
       }
-      let large = try await raw.post("v1/ledger/append", [UInt8](repeating: 7, count: MessageLimits.control + 1))
+      let large = try await raw.post(
+        "v1/ledger/append", [UInt8](repeating: 7, count: MessageLimits.control + 1))
       #expect(large.status == 413 && large.refusal.message.contains("\(MessageLimits.control)"))
       // A request signed by an enrolled node, then changed on the way.
       let key = try NodeFiles(sharing: federation.nodePath(0)).identity
@@ -179,7 +190,8 @@ import Testing
         nowMilliseconds: nowMilliseconds(), key: key)
       request[request.count - 1] ^= 1
       let forged = try await raw.post("v1/invitation", request)
-      #expect(forged.status == 403 && forged.refusal.message.contains("signature"), "\(forged.refusal.message)")
+      #expect(
+        forged.status == 403 && forged.refusal.message.contains("signature"), "\(forged.refusal.message)")
       let old = SignedRequest.sign(
         .invitation, payload: [], session: nil, nowMilliseconds: nowMilliseconds() - 3_600_000, key: key)
       #expect(try await raw.post("v1/invitation", old).status == 422)

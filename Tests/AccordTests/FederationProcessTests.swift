@@ -135,7 +135,8 @@ import Testing
     #expect(try account.spent().epsilon <= 8)
     for index in 0..<4 {
       let own = Set(
-        try BudgetBook(path: federation.nodePath(index) + "/budget.sqlite").debits(of: "churn/training").map(\.round))
+        try BudgetBook(path: federation.nodePath(index) + "/budget.sqlite").debits(of: "churn/training").map(
+          \.round))
       for round in task.progress.rounds where round.participants == 4 { #expect(own.contains(round.session)) }
     }
   }

@@ -26,7 +26,8 @@ final class TestFederation {
   func nodePath(_ index: Int) -> String { "\(directory)/node-\(index + 1)" }
 
   init(stores: Int = 4, customers: Int = 40, seed: UInt64 = 7) throws {
-    directory = FileManager.default.temporaryDirectory.appendingPathComponent("accord-test-\(UUID().uuidString)").path
+    directory =
+      FileManager.default.temporaryDirectory.appendingPathComponent("accord-test-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     data = try RetailGenerator(seed: seed, stores: stores, customersPerStore: customers).generate()
     operatorKey = try KeyFile.create(directory + "/operator.key")
@@ -61,7 +62,8 @@ final class TestFederation {
     for index in data.shares.indices {
       let policy = NodePolicy(purposes: ["churn"], budget: budget, minimumCohort: 3)
       try await Enrolment.enrol(
-        path: nodePath(index), name: "node-\(index + 1)", trust: trust, policy: policy, operatorKey: operatorKey)
+        path: nodePath(index), name: "node-\(index + 1)", trust: trust, policy: policy,
+        operatorKey: operatorKey)
       let share = data.shares[index]
       do {
         let store = try LocalStore(try DataDirectory(nodePath(index), kind: .node))

@@ -19,7 +19,8 @@ private struct Node {
     ledger = try fixture.open()
     mirror = try fixture.mirror()
     vault = try fixture.vault()
-    gate = ConsentGate(mirror: mirror, vault: vault, random: RandomStream(testSeed: 3))
+    gate = ConsentGate(
+      mirror: mirror, vault: vault, recorder: fixture.store.verifyingKey, random: RandomStream(testSeed: 3))
     _ = try ledger.append([fixture.enrolment()], nowMs: startMs)
   }
 
@@ -39,6 +40,28 @@ private struct Node {
 }
 
 @Suite struct GateTests {
+  @Test func `another store can deny for this one's customers but not consent for them`() async throws {
+    let node = try Node()
+    var random = RandomStream(testSeed: 99)
+    let other = SigningKey(using: &random)
+    _ = try node.ledger.append([node.fixture.enrolment(other)], nowMs: startMs)
+    func foreign(_ state: ConsentState, _ subject: String) throws {
+      let tag = try #require(try node.vault.tag(for: subject, create: true))
+      _ = try node.ledger.append(
+        [node.fixture.consent(try node.fixture.event(state, of: tag), by: other)], nowMs: startMs)
+    }
+    try foreign(.given, "never asked")
+    try node.say(.given, "withdrew")
+    try node.say(.withdrawn, "withdrew")
+    try foreign(.given, "withdrew")
+    try node.say(.given, "withdrew elsewhere")
+    try foreign(.withdrawn, "withdrew elsewhere")
+    try node.say(.given, "agreed")
+    try await node.ledger.advance(node.mirror, nowMs: startMs)
+    let batch = try node.batch(["never asked", "withdrew", "withdrew elsewhere", "agreed"])
+    #expect(batch.subjects.map(\.subjectID) == ["agreed"])
+  }
+
   @Test func `only customers who permit the purpose now are in a batch`() async throws {
     let node = try Node()
     let other = Purpose(id: "pricing", version: 1)

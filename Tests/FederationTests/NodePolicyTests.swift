@@ -113,7 +113,7 @@ import Testing
 
   @Test func `no cohort that a server can write traps`() throws {
     let huge = Int(UInt32.max)
-    expectRefusal("too large for a 32-bit ring") { try check(offer(task) { $0.minimumCohort = huge }, task) }
+    expectRefusal("no ring of up to 32 bits") { try check(offer(task) { $0.minimumCohort = huge }, task) }
     let descriptor = try offer(task) { $0.maximumContributors = huge }
     expectRefusal("too large for a 32-bit ring") { try Fixture.policy().checkRing(descriptor, cohort: huge) }
   }
@@ -152,7 +152,8 @@ import Testing
     expectRefusal("ringBits is 24, weaker than the required 32") { try policy.checkRing(honest, cohort: 150) }
     expectRefusal("nobody is sure to add noise") {
       try policy.checkRing(
-        Fixture.descriptor(Fixture.segments(noiseVariance: 9), cohort: 10, minimumCohort: 6, corruptPermille: 100),
+        Fixture.descriptor(
+          Fixture.segments(noiseVariance: 9), cohort: 10, minimumCohort: 6, corruptPermille: 100),
         cohort: 30)
     }
   }

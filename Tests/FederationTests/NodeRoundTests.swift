@@ -10,14 +10,15 @@ import Testing
   private func noisy(corruptPermille: Int = 0, seed: UInt64 = 1) throws -> Session {
     try Session(
       Fixture.descriptor(
-        Fixture.segments(noiseVariance: 400), cohort: 4, minimumSurvivors: 2, corruptPermille: corruptPermille),
+        Fixture.segments(noiseVariance: 400), cohort: 4, minimumSurvivors: 2, corruptPermille: corruptPermille
+      ),
       nodes: 4, seed: seed)
   }
 
   @Test func `a node adds its share of the noise, sized for the fewest honest survivors`() throws {
     let length = 4_000
     let segment = Segment(
-      name: .coarse, length: length, population: .training, clipNorm: 1, scale: 2_048, noiseVariance: 9_000)
+      name: .update, length: length, population: .training, clipNorm: 1, scale: 2_048, noiseVariance: 9_000)
     // Nine honest nodes of ten survivors carry the noise when one in ten of the twelve is corrupt.
     let descriptor = try Fixture.descriptor(
       [segment], cohort: 12, minimumCohort: 12, minimumSurvivors: 10, corruptPermille: 100)

@@ -110,7 +110,8 @@ import Testing
     #expect(actions.count == 1)
     #expect(session.debits.count == 1)
     #expect(session.debits[0].map(\.population) == [.training, .heldOut])
-    #expect(session.debits[0].map(\.event) == [PrivacyEvent(mechanism: .none), PrivacyEvent(mechanism: .none)])
+    #expect(
+      session.debits[0].map(\.event) == [PrivacyEvent(mechanism: .none), PrivacyEvent(mechanism: .none)])
     #expect(session.coordinator.deliveries.count == 0, "a delivery was out before its cost was on disk")
     try session.handle(.debited)
     #expect(Set(session.coordinator.deliveries.keys) == Set(session.everybody.map { session.id($0) }))

@@ -46,7 +46,8 @@ import Testing
   @Test func `every field out of range is refused by its name`() throws {
     typealias Case = (String, (inout TaskSpecification) -> Void)
     let cases: [Case] = [
-      ("id", { $0.id = "" }), ("id", { $0.id = "a b" }), ("id", { $0.id = "../etc" }), ("id", { $0.id = "ä" }),
+      ("id", { $0.id = "" }), ("id", { $0.id = "a b" }), ("id", { $0.id = "../etc" }),
+      ("id", { $0.id = "ä" }),
       ("id", { $0.id = String(repeating: "a", count: 65) }),
       ("purpose", { $0.purpose = "" }), ("purpose", { $0.purpose = String(repeating: "a", count: 65) }),
       ("purposeVersion", { $0.purposeVersion = 0 }), ("purposeVersion", { $0.purposeVersion = 1_000_001 }),
@@ -73,6 +74,7 @@ import Testing
       ("trainingBudget", { $0.trainingBudget.delta = 0.5 }),
       ("evaluationBudget", { $0.evaluationBudget.epsilon = -1 }),
       ("evaluationBudget", { $0.evaluationBudget.delta = 1 }),
+      ("unit", { $0.unit = .node }),
       ("minimumCohort", { $0.minimumCohort = 1 }), ("minimumCohort", { $0.minimumCohort = 201 }),
       ("minimumSurvivors", { $0.minimumSurvivors = 1 }), ("minimumSurvivors", { $0.minimumSurvivors = 4 }),
       ("corruptPermille", { $0.corruptPermille = -1 }), ("corruptPermille", { $0.corruptPermille = 334 }),

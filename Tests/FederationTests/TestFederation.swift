@@ -131,7 +131,7 @@ struct TestFederation {
 
   /// Runs the next session. `fates` of the stores; when too many of them leave, it is aborted.
   mutating func runSession(fates: [Fate]? = nil) throws -> Outcome {
-    guard let plan = try engine.nextSession(spent: spent) else { return .over }
+    guard let plan = try engine.nextSession(spent: spent, cohort: 3) else { return .over }
     plans.append(plan)
     let descriptor = try descriptor(plan)
     let artifact = try ModelArtifact.decode(engine.artifact.encode())

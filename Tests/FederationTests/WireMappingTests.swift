@@ -10,7 +10,9 @@ import Testing
   private static func scalar(_ fill: UInt8) -> [UInt8] { [UInt8](repeating: fill, count: 31) + [0] }
 
   /// Real messages of a session in which one of four nodes dropped out, as bytes.
-  private static func messages() throws -> [(name: String, bytes: [UInt8], decode: ([UInt8]) throws -> [UInt8])] {
+  private static func messages() throws -> [(
+    name: String, bytes: [UInt8], decode: ([UInt8]) throws -> [UInt8]
+  )] {
     var session = try Session(Fixture.descriptor(cohort: 4), nodes: 4)
     let advertisement = try session.advertisement(0)
     try session.advertise()
@@ -47,7 +49,7 @@ import Testing
       for count in stride(from: 0, to: message.bytes.count, by: step) {
         // A list cut between two items is a shorter list; the fixed fields catch all else.
         if let shorter = try? message.decode(Array(message.bytes[..<count])) {
-          #expect(try message.decode(shorter) == shorter, "\(message.name)")
+          #expect(shorter == Array(message.bytes[..<count]), "\(message.name)")
         }
       }
       expectRefusal("node x", message.name) { _ = try message.decode(message.bytes + [0xff]) }
@@ -58,7 +60,7 @@ import Testing
     }
   }
 
-  @Test func `mutated bytes never trap, and what is accepted is read the same again`() throws {
+  @Test func `mutated bytes never trap, and what is accepted has one encoding`() throws {
     var random = RandomStream(testSeed: 12)
     for message in try Self.messages() {
       for _ in 0..<400 {
@@ -66,10 +68,11 @@ import Testing
         switch random.uniform(below: 3) {
         case 0: bytes[Int(random.uniform(below: UInt64(bytes.count)))] ^= UInt8(1 << random.uniform(below: 8))
         case 1: bytes.remove(at: Int(random.uniform(below: UInt64(bytes.count))))
-        default: bytes.insert(UInt8(random.uniform(below: 256)), at: Int(random.uniform(below: UInt64(bytes.count))))
+        default:
+          bytes.insert(UInt8(random.uniform(below: 256)), at: Int(random.uniform(below: UInt64(bytes.count))))
         }
         if let decoded = try? message.decode(bytes) {
-          #expect(try message.decode(decoded) == decoded, "\(message.name)")
+          #expect(firstDifference(decoded, bytes) == nil, "\(message.name)")
         }
       }
       for count in [1, 7, 64, 500] { _ = try? message.decode(random.bytes(count)) }

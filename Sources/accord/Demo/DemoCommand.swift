@@ -91,7 +91,8 @@ struct DemoCommand: AsyncParsableCommand {
     report.seconds = Date().timeIntervalSince(started)
     if let json {
       do { try Console.json(report).write(to: URL(fileURLWithPath: json)) } catch {
-        throw CommandFailure("the report could not be written to \(json): \((error as NSError).localizedDescription)")
+        throw CommandFailure(
+          "the report could not be written to \(json): \((error as NSError).localizedDescription)")
       }
     }
     Console.write(report.text(directory: directory, json: json))
@@ -127,7 +128,8 @@ struct DemoCommand: AsyncParsableCommand {
 
   private func workingDirectory() throws -> String {
     let path =
-      dir ?? FileManager.default.temporaryDirectory
+      dir
+      ?? FileManager.default.temporaryDirectory
       .appendingPathComponent("accord-demo-\(ProcessInfo.processInfo.processIdentifier)").path
     let manager = FileManager.default
     if manager.fileExists(atPath: path), try !manager.contentsOfDirectory(atPath: path).isEmpty {

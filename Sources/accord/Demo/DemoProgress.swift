@@ -31,6 +31,7 @@ final class DemoProgress {
     while printed < complete {
       clear()
       if !hasHeader {
+        Console.write(DemoTable.caption(task.specification))
         Console.write(DemoTable.header)
         hasHeader = true
       }
@@ -39,7 +40,8 @@ final class DemoProgress {
     }
     guard isLive, let session = status.session else { return }
     let what =
-      session.kind == .training ? "round \(session.round)/\(task.specification.rounds)" : session.kind.rawValue
+      session.kind == .training
+      ? "round \(session.round)/\(task.specification.rounds)" : session.kind.rawValue
     let line =
       "\(what): \(session.phase), \(session.cohort) nodes, waiting for \(session.awaited), "
       + String(format: "%.1f s", Double(session.elapsedMilliseconds) / 1000)

@@ -92,7 +92,8 @@ struct DemoReport: Codable, Sendable {
       "  model     AUC \(DemoTable.number(last?.auc, 3)), accuracy \(DemoTable.number(last?.accuracy, 3)), "
         + "log loss \(DemoTable.number(last?.loss, 3)) on held-out records")
     lines.append(
-      "            \(model.architecture), \(model.parameters) parameters, SHA-256 \(model.sha256.prefix(16))…")
+      "            \(model.architecture), \(model.parameters) parameters, SHA-256 \(model.sha256.prefix(16))…"
+    )
     lines.append(
       "  privacy   ε = \(DemoTable.epsilon(privacy.epsilon.value)) at δ = \(privacy.delta) per \(privacy.unit) "
         + "(\(privacy.neighbouringRelation), \(privacy.mechanism), \(privacy.trustMode))")
@@ -129,6 +130,19 @@ struct DemoReport: Codable, Sendable {
 /// Rounds as a table.
 enum DemoTable {
   static let header = "round  nodes  dropped  eligible   loss    AUC    accuracy  epsilon  seconds"
+
+  /// What the epsilon of the table means: unit, neighbouring relation, mechanism, trust mode; and whether
+  /// the metrics are noised.
+  static func caption(_ task: TaskSpecification) -> String {
+    let statement = PrivacyStatement(
+      epsilon: task.trainingBudget.epsilon, delta: task.trainingBudget.delta, unit: task.unit,
+      relation: .addRemove, mechanism: task.trainingBudget.epsilon.isFinite ? "Skellam" : "no noise",
+      trustMode: .distributed)
+    let metrics =
+      task.evaluationBudget.epsilon.isFinite
+      ? "metrics are noised, and smoothed over rounds except the last" : "metrics are exact"
+    return "budget: \(statement); \(metrics)"
+  }
 
   /// A round as a row.
   static func row(_ round: RoundReport) -> String {

@@ -173,7 +173,8 @@ final class DemoRunner {
     else { return false }
     for index in victims { nodes[index].kill() }
     progress.say(
-      "killed \(victims.map { "node-\($0 + 1)" }.joined(separator: ", ")) in the middle of round \(session.round)")
+      "killed \(victims.map { "node-\($0 + 1)" }.joined(separator: ", ")) in the middle of round \(session.round)"
+    )
     drop = DemoReport.DropReport(
       round: session.round, session: session.number, killed: victims.map { "node-\($0 + 1)" },
       exactSumOfSurvivors: false)
