@@ -259,7 +259,7 @@ extension FederationHost {
         return FederationStatus.Session(
           number: live.number, kind: descriptor.kind, round: descriptor.round,
           phase: live.coordinator.phase.description, cohort: live.coordinator.roster?.members.count ?? 0,
-          awaited: live.coordinator.awaited.count, elapsedMilliseconds: now - live.startedAt)
+          awaited: live.coordinator.awaited.count, elapsedMilliseconds: Self.elapsed(live.startedAt, now))
       },
       tasks: try tasks.map { task in
         FederationStatus.Task(

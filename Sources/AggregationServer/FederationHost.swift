@@ -89,6 +89,9 @@ package actor FederationHost {
     }
   }
 
+  /// Milliseconds from `start` to `now`; none if the clock was set back.
+  static func elapsed(_ start: UInt64, _ now: UInt64) -> UInt64 { now > start ? now - start : 0 }
+
   // MARK: Waiting
 
   /// Suspends until something changed; the ticker makes that at most a quarter of a second.
@@ -315,7 +318,7 @@ package actor FederationHost {
     var engine = tasks[position].engine
     let spent = try budgets.epsilon(task)
     try engine.apply(
-      sum, epsilon: spent[.training] ?? 0, seconds: Double(now - live.startedAt) / 1000)
+      sum, epsilon: spent[.training] ?? 0, seconds: Double(Self.elapsed(live.startedAt, now)) / 1000)
     let artifact = try engine.artifact.encode()
     let after = ModelArtifact.digest(of: artifact)
     let record = try SessionRecord.completed(
