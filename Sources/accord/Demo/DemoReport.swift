@@ -97,8 +97,10 @@ struct DemoReport: Codable, Sendable {
     lines.append(
       "  privacy   ε = \(DemoTable.epsilon(privacy.epsilon.value)) at δ = \(privacy.delta) per \(privacy.unit) "
         + "(\(privacy.neighbouringRelation), \(privacy.mechanism), \(privacy.trustMode))")
-    lines.append(
-      "            holds if at least \(privacy.noiseFromNodes) honest nodes finish each round")
+    if privacy.epsilon.value.isFinite {
+      lines.append(
+        "            holds if at least \(privacy.noiseFromNodes) honest nodes finish each round")
+    }
     lines.append(
       "  consent   \(consent.given) in force, \(consent.refused) refused, \(consent.unanswered) unanswered, "
         + "\(consent.withdrawn) withdrawn after round \(consent.withdrawnAfterRound), "
