@@ -28,6 +28,14 @@ extension FederationHost {
     try requireEnrolled(request.sender)
     let message = try wireMessage(
       WireInvitationRequest.self, request.payload, peer: request.sender.peerName)
+    let newest = try store.nextSessionNumber() - 1
+    guard message.lastSession <= newest else {
+      logger.error("a node knows session \(message.lastSession), this server only \(newest)")
+      throw HostRefusal(
+        .refused,
+        "this server was restored from an older copy: it knows \(newest) sessions, this node took part in session \(message.lastSession)"
+      )
+    }
     waiting[request.sender, default: 0] += 1
     defer {
       waiting[request.sender, default: 1] -= 1
@@ -136,14 +144,16 @@ extension FederationHost {
   func beginUpload(_ request: SignedRequest) async throws -> (PendingInput, expectedBytes: Int) {
     try requireEnrolled(request.sender)
     let sessionID = try liveSessionID(request)
-    let isFree: Bool? = try await wait { activeUploads < Self.concurrentUploads ? true : nil }
+    let isFree: Bool? = try await wait { uploading.count < Self.concurrentUploads ? true : nil }
     guard isFree == true else {
       throw HostRefusal(.refused, "the server is busy with other uploads; try again")
     }
     guard let live = current?.sessionID == sessionID ? current : previous else {
       throw HostRefusal(.unknownSession, "the session is over")
     }
-    activeUploads += 1
+    guard uploading.insert(request.sender).inserted else {
+      throw HostRefusal(.refused, "\(request.sender.peerName) is uploading already")
+    }
     return (live.coordinator.pendingInput(), Self.packedBytes(live.coordinator.signed.descriptor))
   }
 
@@ -152,8 +162,8 @@ extension FederationHost {
   }
 
   /// Gives the place of an upload back.
-  func endUpload() {
-    activeUploads -= 1
+  func endUpload(_ sender: VerifyingKey) {
+    uploading.remove(sender)
     announceChange()
   }
 
@@ -218,6 +228,9 @@ extension FederationHost {
       throw HostRefusal(.unauthorised, "the operator's signature does not match the task")
     }
     let task = try TaskSpecification.decode(bytes)
+    guard !tasks.contains(where: { $0.id == task.id }) else {
+      throw HostRefusal(.refused, "there is already a task named \(task.id); choose another name")
+    }
     guard try task.canonicalBytes() == bytes else {
       throw HostRefusal(.malformed, "the task is not canonical JSON; submit it with `accord task submit`")
     }

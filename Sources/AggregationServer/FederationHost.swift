@@ -59,7 +59,8 @@ package actor FederationHost {
   var previous: LiveSession?
   var waiting: [VerifyingKey: Int] = [:]
   var enoughSince: UInt64?
-  var activeUploads = 0
+  /// Who is uploading now.
+  var uploading: Set<VerifyingKey> = []
   var changeWaiters: [CheckedContinuation<Void, Never>] = []
   var failure: String?
   var isStopping = false
@@ -80,11 +81,19 @@ package actor FederationHost {
     self.clock = clock
     for stored in try store.tasks() {
       let task = try TaskSpecification.decode(stored.bytes)
+      var engine: TaskEngine
+      do {
+        engine = TaskEngine(
+          task: task, progress: stored.progress, artifact: try ModelArtifact.decode(stored.artifact))
+      } catch {
+        // One task's model must not keep the ledger from being served.
+        engine = TaskEngine(task: task, progress: stored.progress)
+        engine.stop("\(error)")
+        try store.update(task: stored.id, progress: engine.progress)
+      }
       tasks.append(
         RunningTask(
-          id: stored.id, bytes: stored.bytes, signature: stored.signature,
-          engine: TaskEngine(
-            task: task, progress: stored.progress, artifact: try ModelArtifact.decode(stored.artifact)),
+          id: stored.id, bytes: stored.bytes, signature: stored.signature, engine: engine,
           artifact: stored.artifact))
     }
   }
@@ -287,7 +296,13 @@ package actor FederationHost {
           } catch {
             queue.append(.debitFailed("the privacy budget was not debited: \(error)"))
           }
-        case .completed(let sum): try orStop { try complete(sum, live) }
+        case .completed(let sum):
+          do {
+            try orStop { try complete(sum, live) }
+          } catch let error as FederationError {
+            // The sum is right but nothing can be made of it: the cost stays, the task ends.
+            try orStop { try abandon("\(error)", live) }
+          }
         case .aborted(let reason): try orStop { try abort(reason, live) }
         }
       }
@@ -297,9 +312,17 @@ package actor FederationHost {
 
   /// What ends a session must be on disk: if it is not, or nobody knows, the server stops and reloads.
   func orStop(_ body: () throws -> Void) throws {
-    do { try body() } catch {
+    do { try body() } catch let error as FederationError { throw error } catch {
       failure = "the end of a session could not be stored, so the server stops: \(error)"
       throw HostRefusal(.internalError, "the session's end could not be stored")
+    }
+  }
+
+  /// A session whose sum cannot be used: it ends as aborted, and so does its task.
+  func abandon(_ reason: String, _ live: LiveSession) throws {
+    try abort(reason, live)
+    if let position = tasks.firstIndex(where: { $0.bytes == live.taskBytes }) {
+      try stopTask(position, reason: reason)
     }
   }
 

@@ -45,6 +45,8 @@ package struct ServerConfiguration: Sendable {
 package enum ServerStartError: Error, Sendable, CustomStringConvertible {
   /// Another process listens on the port.
   case portInUse(host: String, port: Int)
+  /// The consent ledger was changed or damaged.
+  case damagedLedger(String)
   /// The address cannot be bound for another reason.
   case cannotListen(host: String, port: Int, reason: String)
 
@@ -52,6 +54,8 @@ package enum ServerStartError: Error, Sendable, CustomStringConvertible {
     switch self {
     case .portInUse(let host, let port):
       "port \(port) on \(host) is in use by another process; stop it or choose another with --port"
+    case .damagedLedger(let problem):
+      "the consent ledger does not verify, so the server does not start: \(problem); restore an intact copy"
     case .cannotListen(let host, let port, let reason): "cannot listen on \(host):\(port): \(reason)"
     }
   }
@@ -76,6 +80,11 @@ package struct ServerApplication: Sendable {
     let ledger = try LedgerStore.open(
       directory: directory.path, origin: configuration.federation, logKey: keys.log,
       freshnessKey: keys.freshness, operatorKey: configuration.operatorKey)
+    // A log that does not verify must not be served, let alone signed on.
+    let verification = LedgerVerifier.verify(directory: directory.path, pinned: ledger.verifiers)
+    guard verification.verified else {
+      throw ServerStartError.damagedLedger(verification.firstProblem ?? "it does not verify")
+    }
     let clock: @Sendable () -> UInt64 = { UInt64(Date().timeIntervalSince1970 * 1000) }
     host = try FederationHost(
       keys: keys, store: try ServerStore(directory), ledger: ledger, budgets: try ServerBudgets(directory),
@@ -118,7 +127,9 @@ package struct ServerApplication: Sendable {
       clock: { UInt64(Date().timeIntervalSince1970 * 1000) })
     try await checkPort()
     let application = Application(
-      router: routes.router(), server: try .tls(.http1(), tlsConfiguration: tls),
+      router: routes.router(),
+      server: try .tls(
+        .http1(configuration: .init(idleTimeout: .seconds(60))), tlsConfiguration: tls),
       configuration: .init(address: .hostname(configuration.host, port: configuration.port)),
       onServerRunning: { channel in
         let port = channel.localAddress?.port ?? configuration.port
@@ -133,11 +144,12 @@ package struct ServerApplication: Sendable {
         await onReady(url)
       }, logger: logger)
     // Services stop in reverse order: the beat first, which sends waiting requests home.
-    let group = ServiceGroup(
-      configuration: .init(
-        services: [.init(service: application), .init(service: Beat(host: host))],
-        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-    try await group.run()
+    var services = ServiceGroupConfiguration(
+      services: [.init(service: application), .init(service: Beat(host: host))],
+      gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+    // A peer that stopped in the middle of a request is not waited for.
+    services.maximumGracefulShutdownDuration = .seconds(1)
+    try await ServiceGroup(configuration: services).run()
   }
 
   /// Binds and releases the port once, to answer in a sentence when it is taken.

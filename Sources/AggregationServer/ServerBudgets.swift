@@ -15,7 +15,7 @@ struct ServerBudgets: Sendable {
   /// refuses the task.
   func declare(_ task: TaskSpecification) throws {
     for population in Population.allCases {
-      try book.declare(name(population, task), unit: task.unit, budget: budget(population, task))
+      try book.declare(population.accountName, unit: task.unit, budget: budget(population, task))
     }
   }
 
@@ -23,7 +23,7 @@ struct ServerBudgets: Sendable {
   func spent(_ task: TaskSpecification) throws -> [Population: [PrivacyEvent]] {
     var spent: [Population: [PrivacyEvent]] = [:]
     for population in Population.allCases {
-      spent[population] = try book.account(name(population, task))?.events ?? []
+      spent[population] = try book.account(population.accountName)?.events ?? []
     }
     return spent
   }
@@ -32,7 +32,7 @@ struct ServerBudgets: Sendable {
   func epsilon(_ task: TaskSpecification) throws -> [Population: Double] {
     var epsilon: [Population: Double] = [:]
     for population in Population.allCases {
-      epsilon[population] = try book.account(name(population, task))?.spent().epsilon ?? 0
+      epsilon[population] = try book.account(population.accountName)?.spent().epsilon ?? 0
     }
     return epsilon
   }
@@ -41,14 +41,10 @@ struct ServerBudgets: Sendable {
   func debit(
     _ debit: SegmentDebit, task: TaskSpecification, session: UInt64, sessionID: Digest, now: UInt64
   ) throws {
-    let population = name(debit.population, task)
+    let population = debit.population.accountName
     try book.debit(
       id: "\(sessionID.hex)/\(debit.segment.rawValue)", population: population, unit: task.unit,
       event: debit.event, task: task.id, round: session, timeMs: Int64(now))
-  }
-
-  private func name(_ population: Population, _ task: TaskSpecification) -> String {
-    population.accountName(purpose: task.purpose)
   }
 
   private func budget(_ population: Population, _ task: TaskSpecification) -> PrivacyBudget {

@@ -74,7 +74,8 @@ enum SessionRecord {
   ) throws -> [UInt8] {
     let task = facts.task
     let population: Population = facts.kind == SessionKind.evaluation.rawValue ? .heldOut : .training
-    let isNoisy = task.trainingBudget.epsilon.isFinite
+    let budget = population == .training ? task.trainingBudget : task.evaluationBudget
+    let isNoisy = budget.epsilon.isFinite
     let record = RoundRecord(
       sessionID: facts.sessionID, round: facts.number, taskID: task.id,
       kind: facts.round > 0 ? "\(facts.kind) \(facts.round)" : facts.kind, modelIn: modelIn,
@@ -83,7 +84,7 @@ enum SessionRecord {
       checkpointAgeSeconds: facts.checkpoint.ageSeconds, participants: cohort, survivors: survivors,
       dropped: cohort - survivors, noisedEligible: eligible,
       epsilon: facts.spent[population] ?? 0,
-      delta: population == .training ? task.trainingBudget.delta : task.evaluationBudget.delta,
+      delta: budget.delta,
       unit: task.unit.rawValue, mechanism: isNoisy ? "skellam/distributed" : "none",
       startedMs: Int64(facts.startedAt), endedMs: Int64(facts.endedAt), result: result,
       transcriptDigest: transcript)

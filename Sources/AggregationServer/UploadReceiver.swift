@@ -71,10 +71,10 @@ struct UploadReceiver {
         throw HostRefusal(.unauthorised, "\(peer): the upload does not match its signed digest")
       }
       let input = try pending.finish()
-      await host.endUpload()
+      await host.endUpload(request.sender)
       return (request, input)
     } catch {
-      await host.endUpload()
+      await host.endUpload(request.sender)
       throw error
     }
   }

@@ -72,8 +72,7 @@ package final class ConsentGate: Sendable {
     candidates: [(subjectID: String, record: Record)], purpose: Purpose, regime: Regime, nowMs: Int64
   ) throws(LedgerError) -> GatedBatch<Record> {
     // The checkpoint first: events that arrive between the two reads can only make the decision newer.
-    let signed = try mirror.freshCheckpoint(
-      nowMs: nowMs, maximumAgeSeconds: maximumCheckpointAgeSeconds)
+    let signed = try requireCurrent(nowMs: nowMs)
     var order: [String] = []
     var records: [String: [Record]] = [:]
     for candidate in candidates {
@@ -100,12 +99,23 @@ package final class ConsentGate: Sendable {
       checkpointAgeSeconds: max(0, nowMs / 1000 - Int64(signed.timestampSeconds)))
   }
 
+  /// The newest checkpoint, young enough and with everything in it that the log has acknowledged to this node.
+  private func requireCurrent(nowMs: Int64) throws(LedgerError) -> SignedCheckpoint {
+    let signed = try mirror.freshCheckpoint(
+      nowMs: nowMs, maximumAgeSeconds: maximumCheckpointAgeSeconds)
+    let acknowledged = try vault.acknowledgedSize()
+    guard signed.checkpoint.size >= acknowledged else {
+      throw .behindReceipt(acknowledged: acknowledged, verified: signed.checkpoint.size)
+    }
+    return signed
+  }
+
   /// Asks again before an upload: the customers of the batch who no longer permit its purpose. Anyone here
   /// means that the update has to be computed again without them. Throws `staleCheckpoint` like `batch`.
   package func recheck<Record: Sendable>(
     _ batch: GatedBatch<Record>, nowMs: Int64
   ) throws(LedgerError) -> [String] {
-    _ = try mirror.freshCheckpoint(nowMs: nowMs, maximumAgeSeconds: maximumCheckpointAgeSeconds)
+    _ = try requireCurrent(nowMs: nowMs)
     // The vault too: a customer who was erased meanwhile has no key any more.
     let tags = try vault.tags(for: batch.subjects.map(\.subjectID), create: false)
     let events = try mirror.events(for: batch.subjects.map(\.tag), grantor: recorder)

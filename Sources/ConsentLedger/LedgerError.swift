@@ -43,6 +43,8 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
   case outOfRange(size: UInt64)
   /// A checkpoint is older than allowed, or there is none yet (age nil).
   case staleCheckpoint(ageSeconds: Int64?, maximumSeconds: Int64)
+  /// This node's copy of the log has not reached what the log acknowledged to it.
+  case behindReceipt(acknowledged: UInt64, verified: UInt64)
   /// A checkpoint is dated in the future: one of the clocks is wrong.
   case checkpointFromTheFuture(aheadSeconds: Int64)
   /// A checkpoint is older than the one held; nothing changes.
@@ -95,6 +97,11 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
     case .staleCheckpoint(let age, let maximum):
       age.map { "the newest checkpoint is \($0) s old but may be \(maximum) s old at most" }
         ?? "there is no checkpoint of the log yet"
+    case .behindReceipt(let acknowledged, let verified):
+      """
+      the log acknowledged an entry of this node in a tree of \(acknowledged) entries, but shows only \
+      \(verified): it was restored from an older copy or holds entries back; nothing is permitted until then
+      """
     case .checkpointFromTheFuture(let ahead):
       "the checkpoint is dated \(ahead) s in the future; set the clocks of node and server"
     case .outdatedCheckpoint: "the checkpoint is older than the one held"

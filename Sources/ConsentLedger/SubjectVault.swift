@@ -105,6 +105,28 @@ package final class SubjectVault: Sendable {
     return found
   }
 
+  /// Remembers that the ledger acknowledged entries of this node in a tree of `treeSize` entries.
+  package func noteAcknowledged(treeSize: UInt64) throws(LedgerError) {
+    try database.ledgerWrite { db in
+      guard try Self.acknowledged(db) < treeSize else { return }
+      try db.execute(
+        sql: "INSERT OR REPLACE INTO vault (field, value) VALUES ('acknowledged', ?)",
+        arguments: [Data(String(treeSize).utf8)])
+    }
+  }
+
+  /// The largest tree in which the ledger acknowledged entries of this node: a copy of the log that has not
+  /// come as far may lack a withdrawal that this node has promised to honour.
+  package func acknowledgedSize() throws(LedgerError) -> UInt64 {
+    try database.ledgerRead { try Self.acknowledged($0) }
+  }
+
+  private static func acknowledged(_ db: Database) throws -> UInt64 {
+    guard let value = try Data.fetchOne(db, sql: "SELECT value FROM vault WHERE field = 'acknowledged'")
+    else { return 0 }
+    return UInt64(String(decoding: value, as: UTF8.self)) ?? .max
+  }
+
   /// Records that the subjects' data were used in a round: unknown subjects are ignored, repeated calls
   /// change nothing.
   package func recordUse(

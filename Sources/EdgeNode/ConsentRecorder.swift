@@ -109,6 +109,18 @@ package struct ConsentRecorder: Sendable {
 
   private func submit(_ leaves: [[UInt8]], subjects: [String]) async throws -> [Receipt] {
     let answer = try await LedgerSubmission.send(leaves, client: client, key: files.identity)
+    let verified = try files.openMirror().size
+    for receipt in answer {
+      guard receipt.treeSize >= verified else {
+        throw EdgeNodeError.badAnswer(
+          what: "receipt",
+          reason:
+            "it is for a log of \(receipt.treeSize) entries, but this node has verified \(verified): the "
+            + "server was restored from an older copy, and what it acknowledges now may be lost")
+      }
+      // The gate denies until this node's copy of the log has come as far.
+      try vault.noteAcknowledged(treeSize: receipt.treeSize)
+    }
     return zip(subjects, answer).map { Receipt(subject: $0, index: $1.index, treeSize: $1.treeSize) }
   }
 }

@@ -37,6 +37,7 @@ package struct LocalStore: Sendable {
           id INTEGER PRIMARY KEY, subject TEXT NOT NULL, held_out INTEGER NOT NULL,
           label INTEGER NOT NULL, cells TEXT NOT NULL);
         CREATE INDEX records_subject ON records (subject);
+        CREATE TABLE populations (subject TEXT PRIMARY KEY, held_out INTEGER NOT NULL) WITHOUT ROWID;
         """)
   }
 
@@ -52,8 +53,9 @@ package struct LocalStore: Sendable {
     try database.read(wrapping: { $0 }, body)
   }
 
-  /// Replaces all records, in one transaction. A subject is either held out or not; a record that does not
-  /// fit the schema, or a subject with both kinds, refuses the whole import.
+  /// Replaces all records, in one transaction. A subject is either held out or not, and stays so over all
+  /// later imports, whatever they say: each population has a budget of its own, and nobody may use both. A
+  /// record that does not fit the schema, or a subject with both kinds, refuses the whole import.
   package func replace(schema: FeatureSchema, records: [StoredRecord]) throws {
     try schema.validate()
     var heldOut: [String: Bool] = [:]
@@ -75,10 +77,21 @@ package struct LocalStore: Sendable {
         sql: "INSERT OR REPLACE INTO settings VALUES ('schema', ?)", arguments: [schemaBytes])
       let statement = try db.makeStatement(
         sql: "INSERT INTO records (subject, held_out, label, cells) VALUES (?, ?, ?, ?)")
+      let known = try Row.fetchAll(db, sql: "SELECT subject, held_out FROM populations")
+      var side: [String: Bool] = [:]
+      for row in known { side[row["subject"]] = row["held_out"] }
+      let remember = try db.makeStatement(
+        sql: "INSERT OR IGNORE INTO populations (subject, held_out) VALUES (?, ?)")
+      for (subject, isHeldOut) in heldOut where side[subject] == nil {
+        try remember.execute(arguments: [subject, isHeldOut])
+        side[subject] = isHeldOut
+      }
       for record in records {
         let cells = String(
           decoding: try encoder.encode(record.values.map(Cell.init)), as: UTF8.self)
-        try statement.execute(arguments: [record.subject, record.isHeldOut, record.label, cells])
+        try statement.execute(arguments: [
+          record.subject, side[record.subject] ?? record.isHeldOut, record.label, cells,
+        ])
       }
     }
   }

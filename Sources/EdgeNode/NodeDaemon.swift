@@ -298,7 +298,7 @@ package actor NodeDaemon {
   // MARK: Budget
 
   private func account(_ population: Population, _ session: Session) throws -> String {
-    let name = population.accountName(purpose: session.task.purpose)
+    let name = population.accountName
     try budgets.declare(name, unit: session.signed.descriptor.unit, budget: files.policy.budget)
     return name
   }

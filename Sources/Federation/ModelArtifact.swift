@@ -49,6 +49,9 @@ package struct ModelArtifact: Sendable, Equatable {
   /// Serialises: a JSON header (length in front, 32-bit little endian), then the parameters as
   /// little-endian IEEE 754 binary32.
   package func encode() throws(FederationError) -> [UInt8] {
+    guard parameters.allSatisfy(\.isFinite) else {
+      throw .badArtifact(reason: "a parameter is not a finite number")
+    }
     let header = Header(
       task: task, version: version, architecture: architecture, stage: stage,
       parameterCount: parameters.count)

@@ -1,3 +1,4 @@
+package import Consent
 package import Privacy
 
 /// A node's own rules, in its `policy.json`. A session with weaker parameters is refused whatever the
@@ -5,7 +6,9 @@ package import Privacy
 package struct NodePolicy: Codable, Sendable, Equatable {
   /// Purposes that this node trains for.
   package var purposes: Set<String>
-  /// Most that any of this node's contributors may spend, per population, over all tasks.
+  /// Regimes under which this node trains. Opt-out would train on those who never answered.
+  package var regimes: Set<Regime>
+  /// Most that any of this node's contributors may spend, over all tasks and purposes.
   package var budget: PrivacyBudget
   /// Fewest nodes in a cohort.
   package var minimumCohort: Int
@@ -19,11 +22,13 @@ package struct NodePolicy: Codable, Sendable, Equatable {
   package var maximumCheckpointAgeSeconds: Int
 
   package init(
-    purposes: Set<String>, budget: PrivacyBudget, minimumCohort: Int = 3, minimumSurvivors: Int = 2,
+    purposes: Set<String>, regimes: Set<Regime> = [.optIn], budget: PrivacyBudget, minimumCohort: Int = 3,
+    minimumSurvivors: Int = 2,
     minimumCorruptPermille: Int = 0, minimumContributors: Int = 1,
     maximumCheckpointAgeSeconds: Int = 60
   ) {
     self.purposes = purposes
+    self.regimes = regimes
     self.budget = budget
     self.minimumCohort = minimumCohort
     self.minimumSurvivors = minimumSurvivors
@@ -42,6 +47,12 @@ package struct NodePolicy: Codable, Sendable, Equatable {
         what: "the federation", expected: federation, actual: descriptor.federation)
     }
     guard purposes.contains(task.purpose) else { throw .policy(.purpose(task.purpose)) }
+    guard regimes.contains(task.regime) else {
+      throw .policy(
+        .weaker(
+          parameter: "the regime of consent", offered: task.regime.rawValue,
+          required: regimes.map(\.rawValue).sorted().joined(separator: " or ")))
+    }
     guard descriptor.sessionNumber > lastSession else {
       throw .policy(.replayedSession(number: descriptor.sessionNumber, last: lastSession))
     }

@@ -162,6 +162,9 @@ package struct RoundDescriptor: Sendable, Equatable {
     guard Set(segments.map(\.name)).count == segments.count,
       segments.reduce(0, { $0 + $1.length }) <= 1 << 26
     else { throw badField(peer, "RoundDescriptor", "segments", "repeats a name or is too long") }
+    guard wire.sessionNumber > 0, wire.sessionNumber < 1 << 53, wire.round <= 1_000_000 else {
+      throw badField(peer, "RoundDescriptor", "session_number or round", "is out of range")
+    }
     guard kind.allows(segments.map(\.name)) else {
       throw badField(
         peer, "RoundDescriptor", "segments", "do not belong to a session of kind \(kind.rawValue)")

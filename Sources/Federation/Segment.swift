@@ -9,8 +9,9 @@ package enum Population: String, Codable, Sendable, CaseIterable, Hashable {
   /// Contributors whose records only measure it.
   case heldOut
 
-  /// The name of the population's budget, which spans all tasks with the purpose.
-  package func accountName(purpose: String) -> String { "\(purpose)/\(rawValue)" }
+  /// The name of the population's budget, which spans all tasks and purposes: it protects people, and they
+  /// are the same ones.
+  package var accountName: String { rawValue }
 }
 
 /// What a segment carries.

@@ -284,7 +284,12 @@ package struct TaskEngine: Sendable {
     // Far fewer contributors than the count's own noise can tell from none: no step.
     let denominator = max(count, 3 * noise / weight, 1)
     let mean = values.dropLast().map { Float($0 / denominator) }
-    optimizer.apply(update: mean, to: &artifact.parameters)
+    var parameters = artifact.parameters
+    optimizer.apply(update: mean, to: &parameters)
+    guard parameters.allSatisfy(\.isFinite) else {
+      throw .badArtifact(reason: "the model diverged; lower the learning rate")
+    }
+    artifact.parameters = parameters
     progress.optimizer = optimizer
     artifact.version += 1
     let bytes = try artifact.encode()

@@ -37,7 +37,8 @@ struct ModelCommand: ParsableCommand {
       if json { return try Console.writeJSON(models) }
       for model in models {
         Console.write(
-          "\(model.task)  version \(model.version)  \(model.digest.prefix(16))…  \(model.parameters) parameters"
+          "\(model.task)  version \(model.version)  digest \(model.digest.prefix(16))…  "
+            + "SHA-256 \(model.sha256.prefix(16))…  \(model.parameters) parameters"
         )
       }
     }

@@ -61,10 +61,13 @@ struct NodeCommand: AsyncParsableCommand {
       let directory = try DataDirectory(data, kind: .node, create: false)
       let labelled = try table.read(file)
       let store = try LocalStore(directory)
+      // Without a subject column, record 17 of another file is somebody else: consent must not carry over.
+      let prefix = table.subject == nil ? Hash.sha256(try readFile(file)).hex.prefix(12) + "/" : ""
       try store.replace(
         schema: labelled.schema,
         records: labelled.records.map {
-          StoredRecord(subject: $0.subject, values: $0.values, label: $0.label, isHeldOut: $0.isHeldOut)
+          StoredRecord(
+            subject: prefix + $0.subject, values: $0.values, label: $0.label, isHeldOut: $0.isHeldOut)
         })
       let counts = try store.counts()
       Console.write("imported \(counts.records) records of \(counts.subjects) subjects")
@@ -83,11 +86,13 @@ struct NodeCommand: AsyncParsableCommand {
         upload, confirm or unmask. Form STEP:N.
         """)
     var drill: String?
+    @Option(help: .hidden) var withParent: Int32?
     @Flag(help: "For drills: keep what this node put into each sum, noise included, in its directory.")
     var keepInputs = false
     @OptionGroup var logging: LogOptions
 
     func run() async throws {
+      ParentWatch.start(withParent)
       let daemon = try NodeDaemon(
         path: data, drill: try parsedDrill(), keepsInputs: keepInputs,
         logger: try logging.logger("accord.node"))
@@ -145,6 +150,18 @@ enum Enrolment {
       throw error
     }
     await client.shutdown()
+  }
+}
+
+/// Ends a process of the demo when the demo is gone, however it went.
+enum ParentWatch {
+  /// Looks twice a second whether the process still exists; nothing without a parent to watch.
+  static func start(_ parent: Int32?) {
+    guard let parent else { return }
+    Task.detached {
+      while kill(parent, 0) == 0 { try? await Task.sleep(for: .milliseconds(500)) }
+      exit(0)
+    }
   }
 }
 

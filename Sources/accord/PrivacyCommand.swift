@@ -1,4 +1,5 @@
 import ArgumentParser
+import Federation
 import Foundation
 import Privacy
 import Storage
@@ -57,7 +58,7 @@ struct PrivacyCommand: ParsableCommand {
     @Option(help: "Delta.") var delta = 1e-5
     @Option(help: "Rounds.") var rounds: Int
     @Option(help: "L2 clip norm.") var clip = 1.0
-    @Option(help: "Grid units per unit.") var scale = 4096.0
+    @Option(help: "Grid units per unit; the one that a federation would use without it.") var scale: Double?
     @Option(help: "Coordinates.") var dimension: Int
     @Flag(help: "Print JSON.") var json = false
 
@@ -69,6 +70,11 @@ struct PrivacyCommand: ParsableCommand {
     }
 
     func run() throws {
+      guard clip > 0, (1...IntegerClip.maximumDimension).contains(dimension) else {
+        throw ValidationError(
+          "--clip must be positive and --dimension from 1 to \(IntegerClip.maximumDimension)")
+      }
+      let scale = scale ?? VectorPlan.scale(clipNorm: clip, dimension: dimension, people: 1)
       let clip = try IntegerClip(clipNorm: clip, scale: scale, dimension: dimension)
       func event(_ variance: Double, _ count: Int = 1) -> PrivacyEvent {
         clip.event(variance: variance, samplerErrorLog2: SkellamSampler.largestErrorLog2, count: count)

@@ -30,6 +30,7 @@ struct ServerCommand: AsyncParsableCommand {
     @Option(help: "The operator's public key, 64 hexadecimal digits.") var operatorKey: String?
     @Option(help: "Milliseconds to wait for missing nodes once enough are there.")
     var gatherMs: UInt64 = 1500
+    @Option(help: .hidden) var withParent: Int32?
     @OptionGroup var logging: LogOptions
 
     func validate() throws {
@@ -37,6 +38,7 @@ struct ServerCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+      ParentWatch.start(withParent)
       let settings = try ServerSettings.resolve(
         directory: data, host: host, port: port, federation: federation,
         operatorKey: try operatorKey.map { try VerifyingKey(hex: $0) })

@@ -66,7 +66,8 @@ struct TaskCommand: AsyncParsableCommand {
           "there is no task named \(id); there are: \(status.tasks.map(\.id).joined(separator: ", "))")
       }
       if json { return try Console.writeJSON(task.specification) }
-      Console.write("\(task.id): \(task.progress.statusText)")
+      Console.write(
+        "\(task.id): \(task.progress.statusText), \(task.progress.abortedSessions) aborted sessions")
       Console.write(DemoTable.caption(task.specification))
       Console.write(DemoTable.header)
       for round in task.progress.rounds { Console.write(DemoTable.row(round)) }

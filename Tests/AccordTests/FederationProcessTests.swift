@@ -5,6 +5,7 @@ import Cryptography
 import EdgeNode
 import Federation
 import Foundation
+import Learning
 import Privacy
 import Simulation
 import Storage
@@ -108,6 +109,57 @@ import Testing
     }
   }
 
+  @Test func `a server restored from an older copy is refused by nodes and by receipts`() async throws {
+    try await withFederation { federation in
+      try await federation.startServer()
+      _ = try await federation.setUpNodes()
+      await federation.server?.stop()
+      let backup = federation.directory + "/backup"
+      try FileManager.default.copyItem(atPath: federation.serverPath, toPath: backup)
+      try await federation.startServer()
+      try federation.startNodes()
+      try await federation.submit(federation.task(rounds: 1))
+      _ = try await federation.wait { $0.tasks.first?.progress.status == .completed }
+      for node in federation.nodes { await node.stop() }
+      await federation.server?.stop()
+      try FileManager.default.removeItem(atPath: federation.serverPath)
+      try FileManager.default.copyItem(atPath: backup, toPath: federation.serverPath)
+      try await federation.startServer()
+      // The old log acknowledges, but the node has already verified a longer one.
+      let subject = federation.data.shares[0].trainingSubjects[0]
+      await #expect(throws: EdgeNodeError.self) {
+        try await federation.record(.withdrawn, [subject], node: 0)
+      }
+      // And the nodes say why they wait.
+      try federation.startNode(0)
+      let path = federation.nodePath(0) + "/status.json"
+      _ = try await federation.wait { _ in
+        ((try? String(contentsOfFile: path, encoding: .utf8)) ?? "").contains("restored from an older copy")
+      }
+    }
+  }
+
+  @Test func `a task whose model diverges or cannot be built ends alone`() async throws {
+    try await withFederation { federation in
+      try await federation.startServer()
+      _ = try await federation.setUpNodes()
+      try federation.startNodes()
+      var task = federation.task(id: "diverges", rounds: 3)
+      task.optimizer = .sgd(learningRate: 3e38)
+      task.clipNorm = 100_000
+      try await federation.submit(task)
+      let stopped = try await federation.wait { $0.tasks.first?.progress.status != .running }
+      guard case .stopped(let reason)? = stopped.tasks.first?.progress.status else {
+        Issue.record("the task did not stop")
+        return
+      }
+      #expect(reason.contains("diverged"), "\(reason)")
+      await federation.server?.stop()
+      try await federation.startServer()
+      #expect(LedgerVerifier.verify(directory: federation.serverPath).verified)
+    }
+  }
+
   /// The released sum is the sum of what the nodes kept, integer by integer.
   private func expectExactSum(_ federation: TestFederation, session: UInt64, count: Int) throws {
     let inspection = try ServerInspection(directory: federation.serverPath)
@@ -129,13 +181,13 @@ import Testing
   /// Every released session is charged, on the server and on each node that took part.
   private func expectBudgetsCover(_ federation: TestFederation, _ task: FederationStatus.Task) throws {
     let book = try BudgetBook(path: federation.serverPath + "/budget.sqlite")
-    let debited = Set(try book.debits(of: "churn/training").map(\.round))
+    let debited = Set(try book.debits(of: "training").map(\.round))
     for round in task.progress.rounds { #expect(debited.contains(round.session)) }
-    let account = try #require(try book.account("churn/training"))
+    let account = try #require(try book.account("training"))
     #expect(try account.spent().epsilon <= 8)
     for index in 0..<4 {
       let own = Set(
-        try BudgetBook(path: federation.nodePath(index) + "/budget.sqlite").debits(of: "churn/training").map(
+        try BudgetBook(path: federation.nodePath(index) + "/budget.sqlite").debits(of: "training").map(
           \.round))
       for round in task.progress.rounds where round.participants == 4 { #expect(own.contains(round.session)) }
     }

@@ -181,7 +181,7 @@ private final class HostedFederation {
     var (pending, _) = try await host.beginUpload(inputRequest)
     try pending.append(masked.packed)
     let input = try pending.finish()
-    await host.endUpload()
+    await host.endUpload(key.verifyingKey)
     let notice = try answer(
       try await host.step(inputRequest, claimed: nil, event: .input(input, from: key.verifyingKey)) {
         $0.notice
@@ -259,11 +259,11 @@ private final class Flag: @unchecked Sendable {
     // Two statistics, two training, one evaluation, and the one that was lost.
     #expect(ledger.counts.rounds == 5 + (cut == .recordNotInLedger ? 0 : 1))
     let recorded = Set(
-      try BudgetBook(path: federation.directory + "/budget.sqlite").debits(of: "churn/training").map(\.round))
+      try BudgetBook(path: federation.directory + "/budget.sqlite").debits(of: "training").map(\.round))
     for round in task.progress.rounds { #expect(recorded.contains(round.session)) }
   }
 
   private func debits(_ federation: HostedFederation) throws -> Int {
-    try BudgetBook(path: federation.directory + "/budget.sqlite").debits(of: "churn/training").count
+    try BudgetBook(path: federation.directory + "/budget.sqlite").debits(of: "training").count
   }
 }

@@ -22,7 +22,8 @@ final class ChildProcess: @unchecked Sendable {
     let log = try FileHandle(forWritingTo: URL(fileURLWithPath: logPath))
     try log.seekToEnd()
     process.executableURL = try Self.executable()
-    process.arguments = arguments
+    process.arguments =
+      arguments + ["--with-parent", "\(ProcessInfo.processInfo.processIdentifier)"]
     process.standardOutput = log
     process.standardError = log
     process.standardInput = FileHandle.nullDevice

@@ -66,6 +66,7 @@ struct DemoCommand: AsyncParsableCommand {
     for share in [refuse, unanswered, withdraw] where !(0...1).contains(share) {
       throw ValidationError("--refuse, --unanswered and --withdraw are fractions from 0 to 1")
     }
+    guard clip > 0, clip <= 1e6 else { throw ValidationError("--clip must be above 0 and at most 1e6") }
     guard delta > 0, delta < 0.5 else { throw ValidationError("--delta must be above 0 and below 0.5") }
     _ = try parseEpsilon(epsilon)
     _ = try parseModel()
