@@ -191,7 +191,7 @@ package actor NodeDaemon {
     let builder = ContributionBuilder.self
     let artifact = try await fetchArtifact(descriptor.modelDigest)
     let contributions = try builder.init(task: session.task, descriptor: descriptor, artifact: artifact)
-    var batches = try admit(session)
+    var batches = try await current(session) { try admit(session) }
     try checkBudget(session)
     // From here on the session counts as taken part in, whatever happens.
     try store.rememberSession(descriptor.sessionNumber)
@@ -216,8 +216,8 @@ package actor NodeDaemon {
     try debit(session)
     // Consent is asked again as the last thing before masking; whoever withdrew meanwhile is not in it.
     try await synchronise(session)
-    if try hasWithdrawn(batches) {
-      batches = try admit(session)
+    if try await current(session, { try hasWithdrawn(batches) }) {
+      batches = try await current(session) { try admit(session) }
       sums = try contributions.build(
         training: batches.training?.consented, heldOut: batches.heldOut?.consented, random: &random)
       logger.info("session \(descriptor.sessionNumber): consent changed, the update was computed again")
@@ -277,6 +277,15 @@ package actor NodeDaemon {
           count: training.subjects.count, required: files.policy.minimumContributors))
     }
     return batches
+  }
+
+  /// Asks the gate; when another process of this node got a receipt since the last synchronisation, the copy
+  /// of the log is brought up to it first.
+  private func current<Value>(_ session: Session, _ ask: () throws -> Value) async throws -> Value {
+    for _ in 0..<4 {
+      do { return try ask() } catch LedgerError.behindReceipt { try await synchronise(session) }
+    }
+    return try ask()
   }
 
   private func hasWithdrawn(_ batches: Batches) throws -> Bool {

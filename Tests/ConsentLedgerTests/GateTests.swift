@@ -40,6 +40,22 @@ private struct Node {
 }
 
 @Suite struct GateTests {
+  @Test func `nothing is permitted while the copy of the log lacks what was acknowledged`() async throws {
+    let node = try Node()
+    try node.say(.given, "agreed")
+    try await node.ledger.advance(node.mirror, nowMs: startMs)
+    #expect(try node.batch(["agreed"]).subjects.count == 1)
+    try node.say(.withdrawn, "agreed")
+    try node.vault.noteAcknowledged(treeSize: node.ledger.size)
+    // A smaller receipt that arrives late changes nothing.
+    try node.vault.noteAcknowledged(treeSize: 1)
+    #expect(
+      throws: LedgerError.behindReceipt(acknowledged: node.ledger.size, verified: node.mirror.size)
+    ) { try node.batch(["agreed"]) }
+    try await node.ledger.advance(node.mirror, nowMs: startMs)
+    #expect(try node.batch(["agreed"]).subjects.isEmpty)
+  }
+
   @Test func `another store can deny for this one's customers but not consent for them`() async throws {
     let node = try Node()
     var random = RandomStream(testSeed: 99)
