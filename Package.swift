@@ -128,7 +128,8 @@ let package = Package(
       name: "AccordTests",
       dependencies: [
         "accord", "AggregationServer", "Consent", "ConsentLedger", "Cryptography", "EdgeNode", "Federation",
-        "Learning", "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage", log,
+        "Learning", "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage", grdb,
+        log,
         nio,
         nioSSL, .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),

@@ -110,8 +110,13 @@ package struct ServerApplication: Sendable {
     )
   }
 
-  /// Runs until the task is cancelled or a signal arrives. `onReady` gets the URL that nodes use.
-  package func run(onReady: @escaping @Sendable (String) async -> Void = { _ in }) async throws {
+  /// Runs until the task is cancelled or a signal arrives. `onReady` gets the URL that nodes use; `onStopping`
+  /// is called when waiting requests were sent home and only connections remain to be closed, which takes as
+  /// long as the slowest peer's farewell: nothing is lost by not waiting for it.
+  package func run(
+    onReady: @escaping @Sendable (String) async -> Void = { _ in },
+    onStopping: @escaping @Sendable () -> Void = {}
+  ) async throws {
     try await host.recover()
     var tls = TLSConfiguration.makeServerConfiguration(
       certificateChain: try NIOSSLCertificate.fromPEMBytes(Array(certificate.utf8)).map { .certificate($0) },
@@ -145,7 +150,7 @@ package struct ServerApplication: Sendable {
       }, logger: logger)
     // Services stop in reverse order: the beat first, which sends waiting requests home.
     var services = ServiceGroupConfiguration(
-      services: [.init(service: application), .init(service: Beat(host: host))],
+      services: [.init(service: application), .init(service: Beat(host: host, onStopping: onStopping))],
       gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
     // A peer that stopped in the middle of a request is not waited for.
     services.maximumGracefulShutdownDuration = .seconds(1)
@@ -180,6 +185,7 @@ package struct ServerApplication: Sendable {
 /// happened after which going on would be a guess.
 private struct Beat: Service {
   let host: FederationHost
+  let onStopping: @Sendable () -> Void
 
   func run() async throws {
     do {
@@ -195,5 +201,6 @@ private struct Beat: Service {
       throw error
     }
     await host.stop()
+    onStopping()
   }
 }

@@ -47,7 +47,14 @@ struct ServerCommand: AsyncParsableCommand {
           directory: data, host: settings.host, port: settings.port, federation: settings.federation,
           operatorKey: try VerifyingKey(hex: settings.operatorKey), gatherMilliseconds: gatherMs),
         logger: try logging.logger("accord.server"))
-      try await application.run { url in Console.writeError("accord: serving \(url)") }
+      try await application.run(
+        onReady: { url in Console.writeError("accord: serving \(url)") },
+        onStopping: {
+          Task.detached {
+            try? await Task.sleep(for: .milliseconds(500))
+            Foundation.exit(0)
+          }
+        })
     }
   }
 }
