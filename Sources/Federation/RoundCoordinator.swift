@@ -244,7 +244,8 @@ package struct RoundCoordinator: Sendable {
   }
 
   /// A wrong recovery would leave uniform ring elements: the sum must lie within what the contributions
-  /// and the noise can reach. Vectors of more than a few coordinates cannot pass by accident.
+  /// and the noise can reach. A uniform coordinate passes as often as that bound fills the ring (half of it
+  /// or so when the plan uses a ring to the full), so a whole vector of d passes with about 2^-d.
   private func checkRange(_ sum: ReleasedSum) throws(FederationError) {
     let descriptor = sum.descriptor
     for segment in descriptor.segments {

@@ -80,8 +80,6 @@ package struct TaskProgress: Codable, Sendable, Equatable {
   package var rounds: [RoundReport] = []
   /// The server optimiser's state.
   package var optimizer: ServerOptimizer?
-  /// Noised number of training contributors, from the statistics sessions.
-  package var contributors: Double = 0
   /// Sessions that ended without a result.
   package var abortedSessions = 0
   /// True once the final model was measured.

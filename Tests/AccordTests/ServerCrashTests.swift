@@ -64,7 +64,7 @@ private final class HostedFederation {
             signedBy: operatorKey)
         ).leafBytes())
     }
-    _ = try await host?.append(request(.ledgerAppend, encodeMessage(append), operatorKey))
+    _ = try await host?.append(Self.signed(.ledgerAppend, encodeMessage(append), operatorKey))
   }
 
   func submit(rounds: Int) async throws {
@@ -80,10 +80,10 @@ private final class HostedFederation {
     var submission = WireTaskSubmission()
     submission.task = Data(bytes)
     submission.signature = Data(operatorKey.sign(domain: TaskSpecification.signatureDomain, [bytes]).bytes)
-    _ = try await host?.submit(request(.task, encodeMessage(submission), operatorKey))
+    _ = try await host?.submit(Self.signed(.task, encodeMessage(submission), operatorKey))
   }
 
-  private func request(
+  private static func signed(
     _ kind: SignedRequest.Kind, _ payload: [UInt8], _ key: SigningKey, _ session: Digest? = nil
   ) throws -> SignedRequest {
     let now = UInt64(Date().timeIntervalSince1970 * 1000)
@@ -143,10 +143,7 @@ private final class HostedFederation {
     _ cut: Cut?
   ) async throws -> RoundDescriptor {
     func request(_ kind: SignedRequest.Kind, _ payload: [UInt8], _ session: Digest?) throws -> SignedRequest {
-      let now = UInt64(Date().timeIntervalSince1970 * 1000)
-      return try SignedRequest(
-        SignedRequest.sign(kind, payload: payload, session: session, nowMilliseconds: now, key: key),
-        expecting: kind, nowMilliseconds: now)
+      try Self.signed(kind, payload, key, session)
     }
     func answer<Value>(_ value: Value?) throws -> Value {
       guard let value else { throw Crash(step: "no answer") }
