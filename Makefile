@@ -2,12 +2,14 @@
 SHELL := /bin/bash
 PACKAGES := libsodium-dev libsqlite3-dev libopenblas-dev zlib1g-dev pkg-config
 DEMO :=
-.PHONY: help demo test build release lint format packages protocol clean
+SECONDS := 60
+.PHONY: help demo test build release lint format packages protocol fuzz clean
 
 help:
 	@echo "make demo            build (release) and run a whole federation on this machine"
 	@echo "make demo DEMO='…'   the same with options of \`accord demo\`, e.g. DEMO='--nodes 12 --drop 2'"
 	@echo "make test            build and run all tests"
+	@echo "make fuzz SECONDS=60 feed libFuzzer's inputs to every decoder and state machine, SECONDS in all"
 	@echo "make lint            check the format"
 	@echo "make protocol        generate the protobuf code again (needs protobuf-compiler)"
 
@@ -40,6 +42,11 @@ lint:
 
 format:
 	swift format --in-place --recursive --configuration .swift-format Sources Tests Package.swift
+
+# In a build and with corpora of its own (.build/fuzz), which grow from run to run.
+fuzz: packages
+	ACCORD_FUZZ=1 swift build --scratch-path .build/fuzz --disable-xctest --product Fuzzing
+	Tests/Fuzzing/run "$(SECONDS)"
 
 protocol:
 	swift build --product protoc-gen-swift

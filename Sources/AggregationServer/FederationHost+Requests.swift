@@ -36,10 +36,14 @@ extension FederationHost {
         "this server was restored from an older copy: it knows \(newest) sessions, this node took part in session \(message.lastSession)"
       )
     }
-    waiting[request.sender, default: 0] += 1
+    guard message.keyStreams.count <= 8 else {
+      throw HostRefusal(.malformed, "\(request.sender.peerName) names more than 8 key streams")
+    }
+    let suites = Set(message.keyStreams.compactMap(KeyStreamSuite.init(rawValue:)))
+    waiting[request.sender, default: WaitingNode()].begin(suites.isEmpty ? [.chacha20] : suites)
     defer {
-      waiting[request.sender, default: 1] -= 1
-      if waiting[request.sender] == 0 { waiting[request.sender] = nil }
+      waiting[request.sender]?.requests -= 1
+      if waiting[request.sender]?.requests == 0 { waiting[request.sender] = nil }
     }
     try tick()
     return try await wait {
@@ -79,14 +83,27 @@ extension FederationHost {
     let sessionID = try liveSessionID(request)
     // A session that is over has its answer already; its messages are not taken again.
     if current?.sessionID == sessionID { try handle(event) }
-    return try await wait { try probe(sessionID, answer) }
+    return try await wait { try probe(sessionID, request.sender, answer) }
+  }
+
+  /// Answers a question about the session that changes nothing.
+  func ask<Answer: Sendable>(
+    _ request: SignedRequest, claimed id: VerifyingKey?,
+    answer: @Sendable (RoundCoordinator) throws -> Answer?
+  ) async throws -> Answer? {
+    try requireEnrolled(request.sender)
+    if let id, id != request.sender {
+      throw HostRefusal(
+        .unauthorised, "\(request.sender.peerName) sent a message in the name of \(id.peerName)")
+    }
+    return try probe(try liveSessionID(request), request.sender, answer)
   }
 
   /// Step 2's answer for one node. Nothing goes out before the budget was debited.
   func deliverShares(_ request: SignedRequest, _ message: ShareUpload) async throws -> ShareDelivery? {
     let sender = request.sender
     return try await step(request, claimed: message.id, event: .shares(message)) { coordinator in
-      coordinator.phase == .debiting ? nil : coordinator.deliveries[sender]
+      coordinator.delivery(for: sender)
     }
   }
 
@@ -103,13 +120,16 @@ extension FederationHost {
   }
 
   private func probe<Answer>(
-    _ sessionID: Digest, _ answer: (RoundCoordinator) -> Answer?
+    _ sessionID: Digest, _ sender: VerifyingKey, _ answer: (RoundCoordinator) throws -> Answer?
   ) throws -> Answer? {
     let live = current?.sessionID == sessionID ? current : previous
     guard let live, live.sessionID == sessionID else {
       throw HostRefusal(.unknownSession, "session \(sessionID.hex.prefix(16))… is not under way any more")
     }
-    if let value = answer(live.coordinator) { return value }
+    if let value = try answer(live.coordinator) { return value }
+    if let reason = live.coordinator.loss(for: sender) {
+      throw HostRefusal(.aborted, "this node's group of session \(live.number) was lost: \(reason)")
+    }
     if case .aborted(let reason) = live.coordinator.phase {
       throw HostRefusal(.aborted, "session \(live.number) was aborted: \(reason)")
     }
@@ -121,7 +141,7 @@ extension FederationHost {
     guard
       let completed = try await step(
         request, claimed: message.id, event: .unmask(message),
-        answer: { $0.released?.result.transcript })
+        answer: { $0.released?.transcript })
     else { return nil }
     var outcome = WireSessionOutcome()
     outcome.transcript = Data(completed.bytes)
@@ -154,7 +174,11 @@ extension FederationHost {
     guard uploading.insert(request.sender).inserted else {
       throw HostRefusal(.refused, "\(request.sender.peerName) is uploading already")
     }
-    return (live.coordinator.pendingInput(), Self.packedBytes(live.coordinator.signed.descriptor))
+    guard let pending = live.coordinator.pendingInput(for: request.sender) else {
+      uploading.remove(request.sender)
+      throw HostRefusal(.aborted, live.coordinator.loss(for: request.sender) ?? "the session is over")
+    }
+    return (pending, Self.packedBytes(live.coordinator.signed.descriptor))
   }
 
   private static func packedBytes(_ descriptor: RoundDescriptor) -> Int {
@@ -271,7 +295,7 @@ extension FederationHost {
         let descriptor = live.coordinator.signed.descriptor
         return FederationStatus.Session(
           number: live.number, kind: descriptor.kind, round: descriptor.round,
-          phase: live.coordinator.phase.description, cohort: live.coordinator.roster?.members.count ?? 0,
+          phase: live.coordinator.phase.description, cohort: live.coordinator.cohortCount,
           awaited: live.coordinator.awaited.count, elapsedMilliseconds: Self.elapsed(live.startedAt, now))
       },
       tasks: try tasks.map { task in

@@ -57,7 +57,7 @@ package actor FederationHost {
   var tasks: [RunningTask] = []
   var current: LiveSession?
   var previous: LiveSession?
-  var waiting: [VerifyingKey: Int] = [:]
+  var waiting: [VerifyingKey: WaitingNode] = [:]
   var enoughSince: UInt64?
   /// Who is uploading now.
   var uploading: Set<VerifyingKey> = []
@@ -250,6 +250,7 @@ package actor FederationHost {
       try store.update(task: task.id, progress: tasks[position].engine.progress)
     }
     let cohortLimit = min(enrolled.count, MessageLimits.cohort)
+    let cohort = try cohortPlan(task, expected: expected, enrolled: enrolled)
     let uploadKey = AgreementKey(using: &random)
     let number = try store.nextSessionNumber()
     let checkpoint = try checkpointInForce(now)
@@ -260,13 +261,14 @@ package actor FederationHost {
       seed: task.seed &+ number, segments: plan.segments,
       ringBits: try VectorPlan(plan.segments).ringBits(
         cohort: cohortLimit, maximumContributors: task.maximumContributors,
-        minimumSurvivors: task.minimumSurvivors, corruptPermille: task.corruptPermille),
+        minimumSurvivors: task.minimumSurvivors, corruptPermille: cohort.corruptPermille),
       minimumCohort: task.minimumCohort, minimumSurvivors: task.minimumSurvivors,
-      corruptPermille: task.corruptPermille, dropoutPermille: task.dropoutPermille,
+      corruptPermille: cohort.corruptPermille, dropoutPermille: task.dropoutPermille,
       maximumContributors: task.maximumContributors,
       stepDeadlineMilliseconds: task.stepDeadlineMilliseconds,
       trainingDeadlineMilliseconds: task.trainingDeadlineMilliseconds, checkpoint: checkpoint.note,
-      issuedAtMilliseconds: now, uploadKey: uploadKey.publicKey, unit: task.unit)
+      issuedAtMilliseconds: now, uploadKey: uploadKey.publicKey, unit: task.unit,
+      suite: cohort.suite, graph: cohort.graph, groups: task.groups ?? 1)
     let signed = SignedDescriptor(descriptor, key: keys.server)
     let coordinator = try RoundCoordinator(
       signed: signed, expected: expected, enrolled: enrolled, now: now)
@@ -351,7 +353,7 @@ package actor FederationHost {
     try store.end(
       session: live.number, task: task.id, record: record, progress: engine.progress,
       model: after == before ? nil : (engine.artifact.version, artifact),
-      sum: (sum.result.sum, sum.result.ringBits), now: now)
+      sum: sum.ring, now: now)
     tasks[position].engine = engine
     tasks[position].artifact = artifact
     var finished = live
@@ -361,7 +363,7 @@ package actor FederationHost {
     consecutiveAborts = 0
     try appendRecord(record, session: live.number)
     logger.info(
-      "session \(live.number) completed: \(sum.result.survivors.count) of \(sum.result.cohort.count) nodes")
+      "session \(live.number) completed: \(sum.survivors.count) of \(sum.cohort.count) nodes")
   }
 
   func abort(_ reason: String, _ live: LiveSession) throws {

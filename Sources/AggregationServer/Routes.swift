@@ -51,8 +51,24 @@ struct Routes: Sendable {
     router.post("v1/session/advertise") { request, _ in
       try await signed(request, .advertise) { signed in
         let message = try Advertisement(wireBytes: signed.payload, peer: signed.sender.peerName)
+        let answer = try await host.step(signed, claimed: message.id, event: .advertisement(message)) {
+          coordinator -> RosterAnswer? in
+          coordinator.signed.descriptor.graph == .complete
+            ? coordinator.roster(for: message.id).map { .complete($0) }
+            : coordinator.commitment(for: message.id).map { .sparse($0) }
+        }
+        return switch answer {
+        case .complete(let roster): Self.wire(roster)
+        case .sparse(let commitment): Self.wire(commitment)
+        case nil: Response(status: .noContent)
+        }
+      }
+    }
+    router.post("v1/session/neighbours") { request, _ in
+      try await signed(request, .neighbours) { signed in
+        let message = try NeighbourRequest(wireBytes: signed.payload, peer: signed.sender.peerName)
         return Self.wire(
-          try await host.step(signed, claimed: message.id, event: .advertisement(message)) { $0.roster })
+          try await host.ask(signed, claimed: message.id) { try $0.opening(message) })
       }
     }
     router.post("v1/session/shares") { request, _ in
@@ -66,14 +82,32 @@ struct Routes: Sendable {
         let (signed, input) = try await UploadReceiver(host: host, nowMilliseconds: clock())
           .receive(request.body)
         return Self.wire(
-          try await host.step(signed, claimed: nil, event: .input(input, from: signed.sender)) { $0.notice })
+          try await host.step(signed, claimed: nil, event: .input(input, from: signed.sender)) {
+            $0.notice(for: signed.sender)
+          })
       }
     }
     router.post("v1/session/consistency") { request, _ in
       try await signed(request, .consistency) { signed in
         let message = try ConsistencySignature(wireBytes: signed.payload, peer: signed.sender.peerName)
+        let answer = try await host.step(signed, claimed: message.id, event: .consistency(message)) {
+          coordinator -> QuorumAnswer? in
+          coordinator.signed.descriptor.graph == .complete
+            ? coordinator.quorum(for: message.id).map { .complete($0) }
+            : coordinator.quorumClaim(for: message.id).map { .sparse($0) }
+        }
+        return switch answer {
+        case .complete(let quorum): Self.wire(quorum)
+        case .sparse(let claim): Self.wire(claim)
+        case nil: Response(status: .noContent)
+        }
+      }
+    }
+    router.post("v1/session/quorum") { request, _ in
+      try await signed(request, .quorum) { signed in
+        let message = try QuorumChallenge(wireBytes: signed.payload, peer: signed.sender.peerName)
         return Self.wire(
-          try await host.step(signed, claimed: message.id, event: .consistency(message)) { $0.quorum })
+          try await host.ask(signed, claimed: nil) { try $0.quorum(message, for: signed.sender) })
       }
     }
     router.post("v1/session/unmask") { request, _ in
@@ -101,6 +135,16 @@ struct Routes: Sendable {
     router.post("v1/ledger/append") { request, _ in
       try await signed(request, .ledgerAppend) { Self.message(try await host.append($0)) }
     }
+  }
+
+  /// Answers whose form depends on the graph.
+  private enum RosterAnswer: Sendable {
+    case complete(Roster)
+    case sparse(RosterCommitment)
+  }
+  private enum QuorumAnswer: Sendable {
+    case complete(Quorum)
+    case sparse(QuorumClaim)
   }
 
   // MARK: Plumbing

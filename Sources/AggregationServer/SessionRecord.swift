@@ -43,9 +43,9 @@ enum SessionRecord {
     eligible: Double?, key: SigningKey
   ) throws -> [UInt8] {
     try leaf(
-      facts, modelIn: modelBefore, modelOut: modelAfter, cohort: sum.result.cohort.count,
-      survivors: sum.result.survivors.count, eligible: eligible.map { Int64($0) }, result: .completed,
-      transcript: sum.result.transcript, key: key)
+      facts, modelIn: modelBefore, modelOut: modelAfter, cohort: sum.cohort.count,
+      survivors: sum.survivors.count, eligible: eligible.map { Int64($0) }, result: .completed,
+      transcript: sum.transcript, key: key)
   }
 
   /// The record of a session that released nothing.

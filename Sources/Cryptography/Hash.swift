@@ -89,6 +89,12 @@ package final class StreamingHash {
     _ = crypto_generichash_update(opaque, bytes, UInt64(bytes.count))
   }
 
+  /// Adds bytes without a copy.
+  package func update(_ bytes: UnsafeRawBufferPointer) {
+    guard let base = bytes.baseAddress else { return }
+    _ = crypto_generichash_update(opaque, base.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count))
+  }
+
   /// The digest of all bytes so far. Call once.
   package func finalize() -> Digest {
     var output = [UInt8](repeating: 0, count: 32)

@@ -7,6 +7,9 @@ package final class Scalar: CustomStringConvertible, Sendable {
 
   fileprivate init(storage: SecretBytes) { self.storage = storage }
 
+  /// Wraps what libsodium's scalar arithmetic returned, which is always reduced.
+  convenience init(reduced bytes: SecretBytes) { self.init(storage: bytes) }
+
   /// Draws a uniform non-zero scalar (64 random bytes reduced modulo l).
   package convenience init(using random: inout RandomStream) {
     while true {

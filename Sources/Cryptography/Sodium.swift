@@ -27,6 +27,8 @@ package enum CryptographyError: Error, Equatable, Sendable, CustomStringConverti
   case authenticationFailed(what: String)
   /// A text is not the hexadecimal or base64 form that was expected.
   case malformedText(what: String)
+  /// This processor has no instructions for the suite of key streams.
+  case suiteUnavailable(KeyStreamSuite)
 
   /// A sentence for people.
   package var description: String {
@@ -38,6 +40,9 @@ package enum CryptographyError: Error, Equatable, Sendable, CustomStringConverti
     case .authenticationFailed(let what):
       "\(what) failed authentication: it was changed on the way or made with another key"
     case .malformedText(let what): "\(what) is not correctly encoded"
+    case .suiteUnavailable(let suite):
+      "this processor has no instructions for the key-stream suite \(suite.rawValue); "
+        + "use \(KeyStreamSuite.chacha20.rawValue)"
     }
   }
 }

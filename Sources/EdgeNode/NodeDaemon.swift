@@ -125,6 +125,7 @@ package actor NodeDaemon {
   private func takePart() async throws -> Bool {
     var request = WireInvitationRequest()
     request.lastSession = try store.lastSession()
+    request.keyStreams = files.policy.suites.map(\.rawValue)
     guard
       let bytes = try await client.send(
         .invitation, to: "v1/invitation", payload: encodeMessage(request), key: files.identity)
@@ -199,16 +200,12 @@ package actor NodeDaemon {
     var sums = try contributions.build(
       training: batches.training?.consented, heldOut: batches.heldOut?.consented, random: &random)
     var round = try NodeRound(
-      signed: session.signed, policy: files.policy, identity: files.identity, random: random.fork())
+      signed: session.signed, task: session.task, policy: files.policy, identity: files.identity,
+      random: random.fork())
 
     try await pause(before: "advertise", descriptor)
     let advertisement = try round.advertise()
-    let roster = try await exchange(
-      .advertise, "advertise", advertisement, session.signed, answer: Roster.self)
-    // A member that was enrolled a moment ago may be newer than this node's copy of the log.
-    if !roster.members.allSatisfy({ mirror.isEnrolled($0.id) }) { try await synchronise(session) }
-    try await pause(before: "shares", descriptor)
-    let shares = try round.share(roster) { mirror.isEnrolled($0) }
+    let shares = try await dealShares(&round, advertisement, session)
     let delivery = try await exchange(.shares, "shares", shares, session.signed, answer: ShareDelivery.self)
 
     // Debited before anything leaves the node, even if it then does not leave.
@@ -231,8 +228,7 @@ package actor NodeDaemon {
 
     try await pause(before: "confirm", descriptor)
     let confirmation = try round.confirm(notice)
-    let quorum = try await exchange(
-      .consistency, "consistency", confirmation, session.signed, answer: Quorum.self)
+    let quorum = try await agree(&round, confirmation, session)
 
     try await pause(before: "unmask", descriptor)
     let reveal = try round.reveal(quorum)
@@ -241,6 +237,46 @@ package actor NodeDaemon {
       .unmask, to: "v1/session/unmask", payload: sealed, session: session.signed.sessionID,
       key: files.identity)
     logger.info("session \(descriptor.sessionNumber) (\(descriptor.kind.rawValue) \(descriptor.round)) done")
+  }
+
+  /// Steps 1 and 2: advertises, learns who takes part, and deals shares.
+  private func dealShares(
+    _ round: inout NodeRound, _ advertisement: Advertisement, _ session: Session
+  ) async throws -> ShareUpload {
+    // A member that was enrolled a moment ago may be newer than this node's copy of the log.
+    func catchUp(_ ids: [VerifyingKey]) async throws -> Set<VerifyingKey> {
+      if !ids.allSatisfy({ mirror.isEnrolled($0) }) { try await synchronise(session) }
+      return mirror.enrolledKeys
+    }
+    guard round.drawsNeighbours else {
+      let roster = try await exchange(
+        .advertise, "advertise", advertisement, session.signed, answer: Roster.self)
+      let enrolled = try await catchUp(roster.members.map(\.id))
+      try await pause(before: "shares", session.signed.descriptor)
+      return try round.share(roster, enrolled: enrolled)
+    }
+    let commitment = try await exchange(
+      .advertise, "advertise", advertisement, session.signed, answer: RosterCommitment.self)
+    let enrolled = try await catchUp(commitment.ids)
+    let request = try round.draw(commitment, enrolled: enrolled)
+    let opening = try await exchange(
+      .neighbours, "neighbours", request, session.signed, answer: RosterOpening.self)
+    try await pause(before: "shares", session.signed.descriptor)
+    return try round.share(opening)
+  }
+
+  /// Step 4: the signatures that show that a quorum sees the same survivors.
+  private func agree(
+    _ round: inout NodeRound, _ confirmation: ConsistencySignature, _ session: Session
+  ) async throws -> Quorum {
+    guard round.drawsNeighbours else {
+      return try await exchange(
+        .consistency, "consistency", confirmation, session.signed, answer: Quorum.self)
+    }
+    let claim = try await exchange(
+      .consistency, "consistency", confirmation, session.signed, answer: QuorumClaim.self)
+    let challenge = try round.challenge(claim)
+    return try await exchange(.quorum, "quorum", challenge, session.signed, answer: Quorum.self)
   }
 
   private func exchange<Message: WireRepresentable, Answer: WireRepresentable>(

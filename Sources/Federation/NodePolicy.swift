@@ -1,5 +1,7 @@
 package import Consent
+package import Cryptography
 package import Privacy
+import SecureAggregation
 
 /// A node's own rules, in its `policy.json`. A session with weaker parameters is refused whatever the
 /// server or the operator says.
@@ -20,12 +22,14 @@ package struct NodePolicy: Codable, Sendable, Equatable {
   package var minimumContributors: Int
   /// Oldest consent checkpoint, seconds.
   package var maximumCheckpointAgeSeconds: Int
+  /// Key-stream suites that this node masks with; nil allows all that its processor has.
+  package var keyStreams: Set<String>?
 
   package init(
     purposes: Set<String>, regimes: Set<Regime> = [.optIn], budget: PrivacyBudget, minimumCohort: Int = 3,
     minimumSurvivors: Int = 2,
     minimumCorruptPermille: Int = 0, minimumContributors: Int = 1,
-    maximumCheckpointAgeSeconds: Int = 60
+    maximumCheckpointAgeSeconds: Int = 60, keyStreams: Set<String>? = nil
   ) {
     self.purposes = purposes
     self.regimes = regimes
@@ -35,6 +39,12 @@ package struct NodePolicy: Codable, Sendable, Equatable {
     self.minimumCorruptPermille = minimumCorruptPermille
     self.minimumContributors = minimumContributors
     self.maximumCheckpointAgeSeconds = maximumCheckpointAgeSeconds
+    self.keyStreams = keyStreams
+  }
+
+  /// The suites that this node can and may mask with.
+  package var suites: [KeyStreamSuite] {
+    KeyStreamSuite.allCases.filter { $0.isAvailable && keyStreams?.contains($0.rawValue) != false }
   }
 
   /// Checks what does not depend on data or budget. `now` in milliseconds.
@@ -68,6 +78,12 @@ package struct NodePolicy: Codable, Sendable, Equatable {
     try atLeast("minimumCohort", descriptor.minimumCohort, minimumCohort)
     try atLeast("minimumSurvivors", descriptor.minimumSurvivors, minimumSurvivors)
     try atLeast("corruptPermille", descriptor.corruptPermille, minimumCorruptPermille)
+    guard suites.contains(descriptor.suite) else {
+      throw .policy(
+        .weaker(
+          parameter: "the key stream", offered: descriptor.suite.rawValue,
+          required: suites.map(\.rawValue).joined(separator: " or ")))
+    }
     try checkAgainst(task, descriptor)
   }
 
@@ -78,6 +94,10 @@ package struct NodePolicy: Codable, Sendable, Equatable {
     try atLeast("minimumCohort", descriptor.minimumCohort, task.minimumCohort)
     try atLeast("minimumSurvivors", descriptor.minimumSurvivors, task.minimumSurvivors)
     try atLeast("corruptPermille", descriptor.corruptPermille, task.corruptPermille)
+    guard descriptor.groups == task.groups ?? 1 else {
+      throw .mismatch(
+        what: "the number of groups", expected: "\(task.groups ?? 1)", actual: "\(descriptor.groups)")
+    }
     guard descriptor.unit == task.unit else {
       throw .mismatch(
         what: "the unit of privacy", expected: task.unit.rawValue, actual: descriptor.unit.rawValue)
@@ -97,6 +117,20 @@ package struct NodePolicy: Codable, Sendable, Equatable {
       cohort: cohort, maximumContributors: descriptor.maximumContributors,
       minimumSurvivors: descriptor.minimumSurvivors, corruptPermille: descriptor.corruptPermille)
     try atLeast("ringBits", descriptor.ringBits, needed)
+  }
+
+  /// A group of a cohort may hold a larger corrupt fraction than the cohort: the descriptor's must be at
+  /// least what a group of this size needs when the server chooses among `enrolled` nodes.
+  package func checkGroup(
+    _ descriptor: RoundDescriptor, task: TaskSpecification, size: Int, enrolled: Int
+  ) throws(FederationError) {
+    guard descriptor.groups > 1 else { return }
+    let needed = try component("groups") {
+      try GroupPlan.requirement(
+        group: 0, groupSize: size, cohort: max(enrolled, size), corruptPermille: task.corruptPermille,
+        dropoutPermille: task.dropoutPermille, groups: descriptor.groups, enrolled: max(enrolled, size))
+    }
+    try atLeast("corruptPermille", descriptor.corruptPermille, needed.corruptPermille)
   }
 
   private func atLeast(_ name: String, _ offered: Int, _ required: Int) throws(FederationError) {

@@ -12,43 +12,6 @@ package struct SegmentDebit: Sendable, Equatable {
   package let event: PrivacyEvent
 }
 
-/// The noised sum of a session. It exists only after the session's budget was debited: the one place
-/// that makes it is the coordinator's last step, which is reached through `.debited` alone.
-package struct ReleasedSum: Sendable {
-  /// The sum in the ring and who is part of it.
-  package let result: AggregationResult
-  /// What the session agreed on.
-  package let descriptor: RoundDescriptor
-  /// sid.
-  package let sessionID: Digest
-
-  fileprivate init(result: AggregationResult, signed: SignedDescriptor) {
-    self.result = result
-    descriptor = signed.descriptor
-    sessionID = signed.sessionID
-  }
-
-  /// The centred integer sums of one segment.
-  package func integers(of name: SegmentName) -> [Int64]? {
-    var offset = 0
-    for segment in descriptor.segments {
-      if segment.name == name {
-        return Array(result.centredSum[offset..<offset + segment.length])
-      }
-      offset += segment.length
-    }
-    return nil
-  }
-
-  /// The sums of one segment in its own units.
-  package func values(of name: SegmentName) -> [Double]? {
-    guard let segment = descriptor.segments.first(where: { $0.name == name }),
-      let integers = integers(of: name)
-    else { return nil }
-    return integers.map { Double($0) / segment.scale }
-  }
-}
-
 /// One session on the server as a pure state machine: messages and the time come in, actions go out.
 /// The host does the waiting, the storage and the network; the simulator can drive it as well.
 package struct RoundCoordinator: Sendable {
@@ -100,20 +63,16 @@ package struct RoundCoordinator: Sendable {
   package let signed: SignedDescriptor
   /// Where the session stands.
   package private(set) var phase: Phase = .advertising
-  /// Answer to step 1, once there is one.
-  package private(set) var roster: Roster?
-  /// Answers to step 2. Empty until the debits are on disk: nobody can be asked for an upload before.
-  package private(set) var deliveries: [VerifyingKey: ShareDelivery] = [:]
-  /// Answer to step 3.
-  package private(set) var notice: SurvivorNotice?
-  /// Answer to step 4.
-  package private(set) var quorum: Quorum?
+  /// Whether answers to step 2 may go out: the debits are on disk. Nobody can be asked for an upload
+  /// before.
+  package private(set) var isDebited = false
   /// The result, once completed.
   package private(set) var released: ReleasedSum?
 
-  private var aggregation: AggregationCoordinator
-  /// Answers to step 2 that wait for the debit.
-  private var undebited: [VerifyingKey: ShareDelivery] = [:]
+  /// One aggregation for each group; a group that was lost has none.
+  private var groups: [Int: AggregationCoordinator] = [:]
+  /// Why a group was lost while others went on.
+  private var lost: [Int: String] = [:]
   private let expected: Set<VerifyingKey>
   private var advertised: Set<VerifyingKey> = []
   private var deadline: UInt64
@@ -125,24 +84,81 @@ package struct RoundCoordinator: Sendable {
   ) throws(FederationError) {
     self.signed = signed
     self.expected = expected
-    let parameters = try signed.descriptor.aggregationParameters(sessionID: signed.sessionID)
-    aggregation = AggregationCoordinator(
-      parameters: parameters, isEnrolled: { enrolled.contains($0) })
+    for group in 0..<signed.descriptor.groups {
+      let parameters = try signed.descriptor.aggregationParameters(
+        sessionID: signed.sessionID, group: group)
+      groups[group] = AggregationCoordinator(parameters: parameters) { enrolled.contains($0) }
+    }
     deadline = now + UInt64(signed.descriptor.trainingDeadlineMilliseconds)
   }
+
+  // MARK: Answers to one node
+
+  private func group(of id: VerifyingKey) -> Int {
+    (try? signed.descriptor.group(of: id, sessionID: signed.sessionID)) ?? 0
+  }
+
+  private func aggregation(of id: VerifyingKey) -> AggregationCoordinator? { groups[group(of: id)] }
+
+  /// Why the node's group was lost although the session goes on, or nil.
+  package func loss(for id: VerifyingKey) -> String? { lost[group(of: id)] }
+
+  /// Answer to step 1 on the complete graph, once there is one.
+  package func roster(for id: VerifyingKey) -> Roster? { aggregation(of: id)?.roster }
+
+  /// Answer to step 1 on the sparse graph, once there is one.
+  package func commitment(for id: VerifyingKey) -> RosterCommitment? { aggregation(of: id)?.commitment }
+
+  /// Answer to a node that drew its neighbours.
+  package func opening(_ request: NeighbourRequest) throws(FederationError) -> RosterOpening? {
+    guard let aggregation = aggregation(of: request.id) else { return nil }
+    do { return try aggregation.open(request) } catch {
+      throw .component(name: request.id.peerName, reason: "\(error)")
+    }
+  }
+
+  /// Answer to step 2, once the cost is on disk.
+  package func delivery(for id: VerifyingKey) -> ShareDelivery? {
+    guard isDebited else { return nil }
+    return try? aggregation(of: id)?.delivery(for: id)
+  }
+
+  /// Answer to step 3.
+  package func notice(for id: VerifyingKey) -> SurvivorNotice? { aggregation(of: id)?.notice }
+
+  /// Answer to step 4 on the complete graph.
+  package func quorum(for id: VerifyingKey) -> Quorum? { aggregation(of: id)?.quorum }
+
+  /// Answer to step 4 on the sparse graph.
+  package func quorumClaim(for id: VerifyingKey) -> QuorumClaim? { aggregation(of: id)?.quorumClaim }
+
+  /// Answer to a node that chose signers.
+  package func quorum(
+    _ challenge: QuorumChallenge, for id: VerifyingKey
+  ) throws(FederationError) -> Quorum? {
+    guard let aggregation = aggregation(of: id) else { return nil }
+    do { return try aggregation.quorum(of: challenge.signers, for: id) } catch {
+      throw .component(name: id.peerName, reason: "\(error)")
+    }
+  }
+
+  /// Nodes in the rosters so far.
+  package var cohortCount: Int { groups.values.reduce(0) { $0 + ($1.roster?.members.count ?? 0) } }
 
   /// The nodes that the current step still waits for.
   package var awaited: [VerifyingKey] {
     switch phase {
     case .advertising:
       expected.subtracting(advertised).sorted()
-    case .sharing, .collecting, .confirming, .unmasking: aggregation.pending
+    case .sharing, .collecting, .confirming, .unmasking: groups.values.flatMap(\.pending).sorted()
     case .debiting, .completed, .aborted: []
     }
   }
 
   /// A fresh receiver of one node's masked input, of O(d) memory.
-  package func pendingInput() -> PendingInput { PendingInput(parameters: aggregation.parameters) }
+  package func pendingInput(for id: VerifyingKey) -> PendingInput? {
+    aggregation(of: id).map { PendingInput(parameters: $0.parameters) }
+  }
 
   /// Handles one event. A throw means that the message was refused and nothing changed.
   package mutating func handle(_ event: Event, now: UInt64) throws(FederationError) -> [Action] {
@@ -162,8 +178,7 @@ package struct RoundCoordinator: Sendable {
       guard phase == .debiting else {
         throw .outOfOrder(step: "recording the debit", state: phase.description)
       }
-      deliveries = undebited
-      undebited = [:]
+      isDebited = true
       enter(.collecting, now: now)
       return []
     case .debitFailed(let reason):
@@ -180,8 +195,33 @@ package struct RoundCoordinator: Sendable {
     guard phase == step || isRepeat(step) else {
       throw .outOfOrder(step: "the \(step) step of \(peer.peerName)", state: "the session is \(phase)")
     }
+    let group = group(of: peer)
+    guard var aggregation = groups.removeValue(forKey: group) else {
+      throw .component(
+        name: peer.peerName, reason: "its group was lost: \(lost[group] ?? "it does not exist")")
+    }
+    // Taken out while it is changed, so that no copy of its vector is made.
+    defer { groups[group] = aggregation }
     do { try body(&aggregation) } catch {
       throw .component(name: peer.peerName, reason: "\(error)")
+    }
+  }
+
+  /// Closes a step in every group. A group that cannot go on is lost; the session is when none is left.
+  private mutating func close(_ body: (inout AggregationCoordinator) throws -> Void) throws {
+    for group in groups.keys.sorted() {
+      guard var aggregation = groups.removeValue(forKey: group) else { continue }
+      do {
+        try body(&aggregation)
+        groups[group] = aggregation
+      } catch {
+        guard !groups.isEmpty || lost.count + 1 < signed.descriptor.groups else { throw error }
+        lost[group] = "\(error)"
+      }
+    }
+    guard !groups.isEmpty else {
+      throw FederationError.component(
+        name: "the session", reason: lost.sorted { $0.key < $1.key }.first?.value ?? "no group is left")
     }
   }
 
@@ -209,21 +249,21 @@ package struct RoundCoordinator: Sendable {
       switch phase {
       case .advertising:
         guard isOver || awaited.isEmpty else { return [] }
-        roster = try aggregation.closeAdvertising()
+        try close { _ = try $0.closeAdvertising() }
         enter(.sharing, now: now)
       case .sharing:
         guard isOver || awaited.isEmpty else { return [] }
-        undebited = try aggregation.closeSharing()
+        try close { try $0.closeSharing() }
         enter(.debiting, now: now)
         return [.debit(try debits())]
       case .debiting, .completed, .aborted: break
       case .collecting:
         guard isOver || awaited.isEmpty else { return [] }
-        notice = try aggregation.closeInputs()
+        try close { _ = try $0.closeInputs() }
         enter(.confirming, now: now)
       case .confirming:
         guard isOver || awaited.isEmpty else { return [] }
-        quorum = try aggregation.closeConsistency()
+        try close { _ = try $0.closeConsistency() }
         enter(.unmasking, now: now)
       case .unmasking:
         guard isOver || awaited.isEmpty else { return [] }
@@ -236,7 +276,12 @@ package struct RoundCoordinator: Sendable {
   }
 
   private mutating func finish() throws -> [Action] {
-    let sum = ReleasedSum(result: try aggregation.finish(), signed: signed)
+    var releases: [GroupRelease] = []
+    try close { _ = try $0.finish() }
+    for (group, aggregation) in groups.sorted(by: { $0.key < $1.key }) {
+      if let result = aggregation.result { releases.append(GroupRelease(group: group, result: result)) }
+    }
+    let sum = ReleasedSum(groups: releases, signed: signed)
     try checkRange(sum)
     released = sum
     phase = .completed
@@ -244,22 +289,27 @@ package struct RoundCoordinator: Sendable {
   }
 
   /// A wrong recovery would leave uniform ring elements: the sum must lie within what the contributions
-  /// and the noise can reach. A uniform coordinate passes as often as that bound fills the ring (half of it
-  /// or so when the plan uses a ring to the full), so a whole vector of d passes with about 2^-d.
+  /// and the noise can reach, which is at most half of the ring. A whole vector of d uniform coordinates
+  /// passes with probability at most 2^-d.
   private func checkRange(_ sum: ReleasedSum) throws(FederationError) {
     let descriptor = sum.descriptor
     for segment in descriptor.segments {
       let clip = try segment.integerClip()
-      let people = Double(sum.result.survivors.count) * Double(descriptor.maximumContributors)
-      let share = try segment.noiseShare(
-        cohort: sum.result.cohort.count, minimumSurvivors: descriptor.minimumSurvivors,
-        corruptPermille: descriptor.corruptPermille)
-      let noise = 40 * (share * Double(sum.result.survivors.count)).squareRoot() + 40
-      let bound = Double(clip.maximumAbsoluteCoordinate) * people + noise
-      for value in sum.integers(of: segment.name) ?? [] where Double(value.magnitude) > bound {
-        throw .component(
-          name: "unmasking",
-          reason: "the sum of segment \(segment.name.rawValue) is outside its possible range")
+      for release in sum.groups {
+        let people = release.result.survivors.count * descriptor.maximumContributors
+        let variance = try sum.noiseVariance(of: segment, in: release)
+        let (bound, overflow) = clip.maximumAbsoluteCoordinate.multipliedReportingOverflow(
+          by: Int64(people))
+        let maximum = try component("range of segment \(segment.name.rawValue)") {
+          try RingWidth.maximumAbsoluteSum(
+            contributionBound: overflow ? .max : bound, noiseVariance: variance,
+            dimension: descriptor.dimension)
+        }
+        for value in sum.integers(of: segment.name, in: release) ?? [] where value.magnitude > maximum {
+          throw .component(
+            name: "unmasking",
+            reason: "the sum of segment \(segment.name.rawValue) is outside its possible range")
+        }
       }
     }
   }
@@ -279,7 +329,6 @@ package struct RoundCoordinator: Sendable {
     case .completed, .aborted: return []
     default:
       phase = .aborted(reason)
-      undebited = [:]
       return [.aborted(reason)]
     }
   }

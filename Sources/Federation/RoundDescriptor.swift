@@ -33,9 +33,6 @@ package struct RoundDescriptor: Sendable, Equatable {
   package static let protocolVersion: UInt32 = 1
   /// The domain of the server's signature and of sid.
   package static let domain = "accord/v1/descriptor"
-  /// The only mask suite of this version.
-  package static let keyStream = "chacha20"
-
   package var federation: String
   package var sessionNumber: UInt64
   package var kind: SessionKind
@@ -59,13 +56,20 @@ package struct RoundDescriptor: Sendable, Equatable {
   /// Updates are sealed to this key; it lives as long as the session.
   package var uploadKey: AgreementPublicKey
   package var unit: PrivacyUnit
+  /// What masks are expanded with.
+  package var suite: KeyStreamSuite
+  /// Who masks against whom.
+  package var graph: NeighbourGraph
+  /// Disjoint groups; cohort, survivors and the corrupt fraction are those of each of them.
+  package var groups: Int
 
   package init(
     federation: String, sessionNumber: UInt64, kind: SessionKind, round: Int, taskDigest: Digest,
     modelDigest: Digest, seed: UInt64, segments: [Segment], ringBits: Int, minimumCohort: Int,
     minimumSurvivors: Int, corruptPermille: Int, dropoutPermille: Int, maximumContributors: Int,
     stepDeadlineMilliseconds: Int, trainingDeadlineMilliseconds: Int, checkpoint: String,
-    issuedAtMilliseconds: UInt64, uploadKey: AgreementPublicKey, unit: PrivacyUnit
+    issuedAtMilliseconds: UInt64, uploadKey: AgreementPublicKey, unit: PrivacyUnit,
+    suite: KeyStreamSuite = .chacha20, graph: NeighbourGraph = .complete, groups: Int = 1
   ) {
     self.federation = federation
     self.sessionNumber = sessionNumber
@@ -87,6 +91,9 @@ package struct RoundDescriptor: Sendable, Equatable {
     self.issuedAtMilliseconds = issuedAtMilliseconds
     self.uploadKey = uploadKey
     self.unit = unit
+    self.suite = suite
+    self.graph = graph
+    self.groups = groups
   }
 
   /// Coordinates of the aggregated vector.
@@ -114,7 +121,12 @@ package struct RoundDescriptor: Sendable, Equatable {
       return wire
     }
     wire.ringBits = UInt32(ringBits)
-    wire.keyStream = Self.keyStream
+    wire.keyStream = suite.rawValue
+    if case .sparse(let degree, let threshold) = graph {
+      wire.graphDegree = UInt32(degree)
+      wire.graphThreshold = UInt32(threshold)
+    }
+    wire.groups = UInt32(groups)
     wire.minimumCohort = UInt32(minimumCohort)
     wire.minimumSurvivors = UInt32(minimumSurvivors)
     wire.corruptPermille = UInt32(corruptPermille)
@@ -137,8 +149,17 @@ package struct RoundDescriptor: Sendable, Equatable {
         what: "the server's protocol version", expected: "\(protocolVersion)",
         actual: "\(wire.protocolVersion)")
     }
-    guard wire.keyStream == keyStream else {
-      throw .mismatch(what: "the key stream", expected: keyStream, actual: wire.keyStream)
+    guard let suite = KeyStreamSuite(rawValue: wire.keyStream) else {
+      throw .mismatch(
+        what: "the key stream",
+        expected: KeyStreamSuite.allCases.map(\.rawValue).joined(separator: " or "),
+        actual: wire.keyStream)
+    }
+    guard (wire.graphDegree == 0) == (wire.graphThreshold == 0), wire.graphDegree <= 1 << 16,
+      wire.graphThreshold <= 1 << 16
+    else { throw badField(peer, "RoundDescriptor", "graph_degree", "is out of range") }
+    guard (1...256).contains(wire.groups) else {
+      throw badField(peer, "RoundDescriptor", "groups", "must be from 1 to 256")
     }
     guard let kind = SessionKind(rawValue: wire.kind), let unit = PrivacyUnit(rawValue: wire.unit) else {
       throw badField(peer, "RoundDescriptor", "kind or unit", "is unknown")
@@ -181,21 +202,36 @@ package struct RoundDescriptor: Sendable, Equatable {
       stepDeadlineMilliseconds: Int(wire.stepDeadlineMs),
       trainingDeadlineMilliseconds: Int(wire.trainingDeadlineMs), checkpoint: wire.checkpoint,
       issuedAtMilliseconds: wire.issuedAtMs,
-      uploadKey: try fixed(wire.uploadKey, peer, "RoundDescriptor", "upload_key"), unit: unit)
+      uploadKey: try fixed(wire.uploadKey, peer, "RoundDescriptor", "upload_key"), unit: unit, suite: suite,
+      graph: wire.graphDegree == 0
+        ? .complete : .sparse(degree: Int(wire.graphDegree), threshold: Int(wire.graphThreshold)),
+      groups: Int(wire.groups))
   }
 
   /// sid of signed descriptor bytes.
   package static func sessionID(of bytes: [UInt8]) -> Digest { Hash.blake2b(domain: domain, [bytes]) }
 
-  /// What the secure aggregation needs to know.
+  /// What the secure aggregation of one group needs to know. With a single group it has the session's own
+  /// identifier.
   package func aggregationParameters(
-    sessionID: Digest
+    sessionID: Digest, group: Int = 0
   ) throws(FederationError) -> AggregationParameters {
     try component("session parameters") {
-      try AggregationParameters(
-        sessionID: sessionID, dimension: dimension, ringBits: ringBits,
+      let own =
+        groups == 1
+        ? sessionID : try GroupPlan(sessionID: sessionID, groups: groups).sessionID(ofGroup: group)
+      return try AggregationParameters(
+        sessionID: own, dimension: dimension, ringBits: ringBits,
         minimumCohort: minimumCohort, minimumSurvivors: minimumSurvivors,
-        corruptPermille: corruptPermille)
+        corruptPermille: corruptPermille, suite: suite, graph: graph)
+    }
+  }
+
+  /// The group of a node.
+  package func group(of id: VerifyingKey, sessionID: Digest) throws(FederationError) -> Int {
+    guard groups > 1 else { return 0 }
+    return try component("groups") {
+      try GroupPlan(sessionID: sessionID, groups: groups).group(of: id)
     }
   }
 }

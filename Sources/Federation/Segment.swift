@@ -77,8 +77,8 @@ package struct Segment: Codable, Sendable, Equatable {
   }
 
   /// log2 of the distance of the summed noise from Skellam's: that of one draw, times the most nodes that
-  /// a cohort can have (256 ≥ 200).
-  private static let samplerErrorLog2 = SkellamSampler.largestErrorLog2 + 8
+  /// a cohort can have (2^14).
+  private static let samplerErrorLog2 = SkellamSampler.largestErrorLog2 + 14
 
   /// The variance that each node adds: closed under sums, so the total reaches `noiseVariance` with
   /// the fewest honest survivors.
@@ -134,13 +134,13 @@ package struct VectorPlan: Sendable, Equatable {
 
   /// Grid units of the clip norm: a power of two, far above √d/2 so that rounding hardly widens the
   /// sensitivity, small enough for table samplers, and small enough that the contributions of `people`
-  /// contributors fill at most half of a 32-bit ring, if that leaves 16 units. What does not fit then is
+  /// contributors fill at most a quarter of a 32-bit ring, if that leaves 16 units; what does not fit is
   /// refused by `ringBits`.
   package static func scale(clipNorm: Double, dimension: Int, people: Int) -> Double {
     let root = Double(dimension).squareRoot()
     var units = 2048.0
     while units < 8 * root, units < 16_384 { units *= 2 }
-    while units > 16, (units + root) * Double(people) > 0x1p30 { units /= 2 }
+    while units > 16, (units + root) * Double(people) > 0x1p29 { units /= 2 }
     return units / clipNorm
   }
 }

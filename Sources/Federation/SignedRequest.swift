@@ -6,7 +6,8 @@ import Messages
 package struct SignedRequest: Sendable {
   /// What a request asks for; part of what is signed, so that one cannot be passed off as another.
   package enum Kind: String, Sendable, CaseIterable {
-    case invitation, model, advertise, shares, input, consistency, unmask, ledgerAppend, task, taskCancel
+    case invitation, model, advertise, neighbours, shares, input, consistency, quorum, unmask, ledgerAppend
+    case task, taskCancel
   }
 
   /// How far the sender's clock may be off, milliseconds. Sessions have their own identifiers; this only

@@ -235,10 +235,8 @@ package struct TaskEngine: Sendable {
     else {
       throw .mismatch(what: "the session's segments", expected: name.rawValue, actual: "none")
     }
-    let share = try segment.noiseShare(
-      cohort: sum.result.cohort.count, minimumSurvivors: sum.descriptor.minimumSurvivors,
-      corruptPermille: sum.descriptor.corruptPermille)
-    let variance = share * Double(sum.result.survivors.count)
+    var variance = 0.0
+    for release in sum.groups { variance += try sum.noiseVariance(of: segment, in: release) }
     return (values, variance.squareRoot() / segment.scale)
   }
 
@@ -283,7 +281,9 @@ package struct TaskEngine: Sendable {
     let count = values[values.count - 1] / weight
     // Far fewer contributors than the count's own noise can tell from none: no step.
     let denominator = max(count, 3 * noise / weight, 1)
-    let mean = values.dropLast().map { Float($0 / denominator) }
+    var mean = values.dropLast().map { Float($0 / denominator) }
+    var excluded: [String] = []
+    if sum.descriptor.groups > 1 { (mean, excluded) = try combinedMean(sum) }
     var parameters = artifact.parameters
     optimizer.apply(update: mean, to: &parameters)
     guard parameters.allSatisfy(\.isFinite) else {
@@ -296,10 +296,46 @@ package struct TaskEngine: Sendable {
     progress.rounds.append(
       RoundReport(
         round: sum.descriptor.round, session: sum.descriptor.sessionNumber,
-        participants: sum.result.survivors.count,
-        dropped: sum.result.cohort.count - sum.result.survivors.count, eligible: count.rounded(),
+        participants: sum.survivors.count,
+        dropped: sum.cohort.count - sum.survivors.count, eligible: count.rounded(),
         epsilon: EpsilonValue(epsilon), seconds: seconds,
-        model: ModelArtifact.digest(of: bytes).hex))
+        model: ModelArtifact.digest(of: bytes).hex, excluded: excluded.isEmpty ? nil : excluded))
+  }
+
+  /// The mean update of a cohort in groups: groups whose sum is larger than their contributors and the
+  /// noise can make it are left out, the others are combined as the task says.
+  private func combinedMean(
+    _ sum: ReleasedSum
+  ) throws(FederationError) -> (mean: [Float], excluded: [String]) {
+    guard let segment = sum.descriptor.segments.first(where: { $0.name == .update }) else {
+      throw .mismatch(what: "the session's segments", expected: "update", actual: "none")
+    }
+    let clip = try segment.integerClip()
+    let weight = task.clipNorm * ContributionBuilder.countWeight * segment.scale
+    var sums: [GroupSum] = []
+    for release in sum.groups {
+      guard let integers = sum.integers(of: .update, in: release), let last = integers.last else { continue }
+      let variance = try sum.noiseVariance(of: segment, in: release)
+      let most = release.result.survivors.count * task.maximumContributors
+      // The count is noised as well: what it can be off by is no ground to leave a group out.
+      let count = Double(last) / weight + 6 * variance.squareRoot() / weight
+      sums.append(
+        GroupSum(
+          group: release.group, values: Array(integers.dropLast()),
+          contributors: min(most, max(0, Int(count.rounded(.up)))), noiseVariance: variance))
+    }
+    let rule: RobustCombination.Rule =
+      switch task.combination ?? .median {
+      case .mean: .mean
+      case .trimmedMean: .trimmedMean(permille: 200)
+      case .median: .median
+      }
+    let outcome = try component("combination of groups") {
+      try RobustCombination(
+        rule: rule, contributionNorm: Double(clip.sensitivityL2Squared).squareRoot(), scale: segment.scale
+      ).combine(sums)
+    }
+    return (outcome.mean.map { Float($0) }, outcome.excluded.map(\.description))
   }
 
   /// How much of the earlier rounds' histograms stays in the average when noise is on: the noise of a

@@ -36,6 +36,8 @@ package struct RoundReport: Codable, Sendable, Equatable {
   package var seconds: Double
   /// Digest of the model that the round produced, hexadecimal.
   package var model: String
+  /// The groups that were left out of the round and why; nil if none was.
+  package var excluded: [String]?
 }
 
 /// An epsilon in JSON: a number, or the string "inf" when noise is off.

@@ -2,6 +2,7 @@ package import Consent
 package import Cryptography
 import Foundation
 package import Learning
+import Messages
 package import Privacy
 
 /// What an operator asks the federation to train: signed by the operator, checked by every node, and the
@@ -51,6 +52,11 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
   package var corruptPermille: Int
   /// Fraction of the cohort, in thousandths, expected to drop out (δ of the protocol).
   package var dropoutPermille: Int
+  /// Disjoint groups that a cohort is split into, so that a poisoned group's sum can be left out; nil
+  /// stands for one. Cohort, survivors and noise then hold for every group.
+  package var groups: Int?
+  /// How the groups' mean updates become one; nil stands for the median.
+  package var combination: GroupCombination?
   /// Most contributors that one node may add to a sum.
   package var maximumContributors: Int
   /// Time for each step after the first, milliseconds.
@@ -67,7 +73,8 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
     weightDecay: Float = 0, quantileBins: Int, evaluationBins: Int,
     statisticsShare: Double, finalEvaluationShare: Double, unit: PrivacyUnit = .customer,
     trainingBudget: PrivacyBudget, evaluationBudget: PrivacyBudget, minimumCohort: Int,
-    minimumSurvivors: Int, corruptPermille: Int = 0, dropoutPermille: Int = 250,
+    minimumSurvivors: Int, corruptPermille: Int = 0, dropoutPermille: Int = 250, groups: Int? = nil,
+    combination: GroupCombination? = nil,
     maximumContributors: Int = 20_000, stepDeadlineMilliseconds: Int = 10_000,
     trainingDeadlineMilliseconds: Int = 60_000, seed: UInt64 = 1
   ) {
@@ -93,6 +100,8 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
     self.minimumSurvivors = minimumSurvivors
     self.corruptPermille = corruptPermille
     self.dropoutPermille = dropoutPermille
+    self.groups = groups
+    self.combination = combination
     self.maximumContributors = maximumContributors
     self.stepDeadlineMilliseconds = stepDeadlineMilliseconds
     self.trainingDeadlineMilliseconds = trainingDeadlineMilliseconds
@@ -156,7 +165,10 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
       "must be customer or record: updates are clipped per contributor, which bounds no whole node")
     try validate(budget: trainingBudget, "trainingBudget")
     try validate(budget: evaluationBudget, "evaluationBudget")
-    try require((2...200).contains(minimumCohort), "minimumCohort", "must be from 2 to 200")
+    try require(
+      (2...MessageLimits.cohort).contains(minimumCohort), "minimumCohort",
+      "must be from 2 to \(MessageLimits.cohort)")
+    try require((1...256).contains(groups ?? 1), "groups", "must be from 1 to 256")
     try require(
       (2...minimumCohort).contains(minimumSurvivors), "minimumSurvivors",
       "must be from 2 to the minimum cohort (\(minimumCohort))")
@@ -192,6 +204,16 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
     default: false
     }
   }
+}
+
+/// How the mean updates of several groups become one (`RobustCombination`).
+package enum GroupCombination: String, Codable, Sendable, CaseIterable {
+  /// All contributors weigh the same; only groups with an impossible norm are left out.
+  case mean
+  /// The lowest and the highest fifth of every coordinate are dropped.
+  case trimmedMean
+  /// The median of every coordinate.
+  case median
 }
 
 /// One way to write JSON, so that equal values have equal bytes and digests.

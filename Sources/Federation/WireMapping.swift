@@ -48,10 +48,11 @@ extension WireRepresentable {
   }
 }
 
-private func bounded(_ count: Int, _ peer: String, _ message: String, _ field: String) throws(FederationError)
-{
-  guard count <= MessageLimits.cohort else {
-    throw badField(peer, message, field, "has \(count) items; at most \(MessageLimits.cohort) are allowed")
+func bounded(
+  _ count: Int, _ peer: String, _ message: String, _ field: String, limit: Int = MessageLimits.cohort
+) throws(FederationError) {
+  guard count <= limit else {
+    throw badField(peer, message, field, "has \(count) items; at most \(limit) are allowed")
   }
 }
 
@@ -83,7 +84,7 @@ extension Roster: WireRepresentable {
     return wire
   }
   package init(wire: WireRoster, peer: String) throws(FederationError) {
-    try bounded(wire.members.count, peer, "Roster", "members")
+    try bounded(wire.members.count, peer, "Roster", "members", limit: MessageLimits.completeGraph)
     var members: [Advertisement] = []
     for member in wire.members { members.append(try Advertisement(wire: member, peer: peer)) }
     self.init(members: members, root: try fixed(wire.root, peer, "Roster", "root"))
@@ -126,6 +127,31 @@ extension ShareUpload: WireRepresentable {
   }
 }
 
+/// A set of roster indices as a bit map without trailing zero bytes.
+enum IndexSet {
+  static func encode(_ indices: [Int]) -> Data {
+    guard let last = indices.last, last >= 0 else { return Data() }
+    var bytes = [UInt8](repeating: 0, count: last / 8 + 1)
+    for index in indices where index >= 0 { bytes[index / 8] |= 1 << UInt8(index % 8) }
+    return Data(bytes)
+  }
+
+  static func decode(
+    _ data: Data, _ peer: String, _ message: String, _ field: String
+  ) throws(FederationError) -> [Int] {
+    guard data.count <= MessageLimits.cohort / 8 else {
+      throw badField(
+        peer, message, field, "has \(data.count) bytes; at most \(MessageLimits.cohort / 8) are allowed")
+    }
+    guard data.last != 0 else { throw badField(peer, message, field, "ends with a zero byte") }
+    var indices: [Int] = []
+    for (position, byte) in data.enumerated() {
+      for bit in 0..<8 where byte >> UInt8(bit) & 1 == 1 { indices.append(position * 8 + bit) }
+    }
+    return indices
+  }
+}
+
 extension ShareDelivery: WireRepresentable {
   package var wire: WireShareDelivery {
     var wire = WireShareDelivery()
@@ -137,6 +163,7 @@ extension ShareDelivery: WireRepresentable {
       return wire
     }
     wire.shares = shares.map { sealed($0.sender, $0.ciphertext) }
+    if opening != .empty { wire.opening = opening.wire }
     return wire
   }
   package init(wire: WireShareDelivery, peer: String) throws(FederationError) {
@@ -154,21 +181,26 @@ extension ShareDelivery: WireRepresentable {
     for share in wire.shares {
       shares.append(DeliveredShare(sender: Int(share.index), ciphertext: try ciphertext(share, peer)))
     }
-    self.init(evidence: evidence, shares: shares)
+    let opening = wire.hasOpening ? try RosterOpening(wire: wire.opening, peer: peer) : .empty
+    // Nothing opened has one form only: no field.
+    guard !wire.hasOpening || opening != .empty else {
+      throw badField(peer, "ShareDelivery", "opening", "is there but empty")
+    }
+    self.init(evidence: evidence, shares: shares, opening: opening)
   }
 }
 
 extension SurvivorNotice: WireRepresentable {
   package var wire: WireSurvivorNotice {
     var wire = WireSurvivorNotice()
-    wire.shared = shared.map(UInt32.init)
-    wire.uploaded = uploaded.map(UInt32.init)
+    wire.shared = IndexSet.encode(shared)
+    wire.uploaded = IndexSet.encode(uploaded)
     return wire
   }
   package init(wire: WireSurvivorNotice, peer: String) throws(FederationError) {
-    try bounded(wire.shared.count, peer, "SurvivorNotice", "shared")
-    try bounded(wire.uploaded.count, peer, "SurvivorNotice", "uploaded")
-    self.init(shared: wire.shared.map(Int.init), uploaded: wire.uploaded.map(Int.init))
+    self.init(
+      shared: try IndexSet.decode(wire.shared, peer, "SurvivorNotice", "shared"),
+      uploaded: try IndexSet.decode(wire.uploaded, peer, "SurvivorNotice", "uploaded"))
   }
 }
 

@@ -34,8 +34,10 @@ package enum MessageLimits {
   package static let entries = 16 << 20
   /// Leaves in one append, and in one page.
   package static let leavesPerMessage = 2_048
+  /// Members of one cohort.
+  package static let cohort = 16_384
   /// Members of one cohort on the complete graph.
-  package static let cohort = 200
+  package static let completeGraph = 200
 }
 
 /// Decodes untrusted bytes: bounded, exact, canonical.

@@ -100,6 +100,9 @@ package nonisolated struct WireInvitationRequest: Sendable {
   /// the last session number this node took part in
   package var lastSession: UInt64 = 0
 
+  /// suites that this node takes part with, at most 8; none = chacha20
+  package var keyStreams: [String] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -217,7 +220,7 @@ package nonisolated struct WireRoundDescriptor: @unchecked Sendable {
     set {_uniqueStorage()._ringBits = newValue}
   }
 
-  /// chacha20
+  /// chacha20 or aes256-ctr
   package var keyStream: String {
     get {_storage._keyStream}
     set {_uniqueStorage()._keyStream = newValue}
@@ -282,6 +285,24 @@ package nonisolated struct WireRoundDescriptor: @unchecked Sendable {
     set {_uniqueStorage()._unit = newValue}
   }
 
+  /// k of the sparse graph; 0 = complete graph
+  package var graphDegree: UInt32 {
+    get {_storage._graphDegree}
+    set {_uniqueStorage()._graphDegree = newValue}
+  }
+
+  /// t of the sparse graph; 0 = complete graph
+  package var graphThreshold: UInt32 {
+    get {_storage._graphThreshold}
+    set {_uniqueStorage()._graphThreshold = newValue}
+  }
+
+  /// disjoint groups, from 1; the limits above hold for each of them
+  package var groups: UInt32 {
+    get {_storage._groups}
+    set {_uniqueStorage()._groups = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -336,6 +357,59 @@ package nonisolated struct WireRoster: Sendable {
 
   /// 32
   package var root: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Step 2 on the sparse graph: the answer to step 1, then a question with its answer.
+package nonisolated struct WireRosterCommitment: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 32 each, ascending
+  package var ids: Data = Data()
+
+  /// 32: the Merkle tree over the advertisements
+  package var top: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct WireNeighbourRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: Data = Data()
+
+  /// 32
+  package var root: Data = Data()
+
+  /// roster indices, ascending
+  package var neighbours: [UInt32] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct WireRosterOpening: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// ascending
+  package var indices: [UInt32] = []
+
+  package var members: [WireAdvertisement] = []
+
+  /// 32 each
+  package var hashes: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -403,9 +477,21 @@ package nonisolated struct WireShareDelivery: Sendable {
 
   package var shares: [WireSealedShare] = []
 
+  /// sparse graph: the senders that the recipient did not draw
+  package var opening: WireRosterOpening {
+    get {_opening ?? WireRosterOpening()}
+    set {_opening = newValue}
+  }
+  /// Returns true if `opening` has been explicitly set.
+  package var hasOpening: Bool {self._opening != nil}
+  /// Clears the value of `opening`. Subsequent reads from it will return its default value.
+  package mutating func clearOpening() {self._opening = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _opening: WireRosterOpening? = nil
 }
 
 /// Step 3. The body of the upload is this header, its length in front (uint32, little endian), then the
@@ -432,14 +518,15 @@ package nonisolated struct WireInputHeader: Sendable {
   package init() {}
 }
 
+/// Sets of roster indices: bit i mod 8 of byte i / 8 stands for index i; the last byte is not zero.
 package nonisolated struct WireSurvivorNotice: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var shared: [UInt32] = []
+  package var shared: Data = Data()
 
-  package var uploaded: [UInt32] = []
+  package var uploaded: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -467,6 +554,31 @@ package nonisolated struct WireQuorum: Sendable {
   // methods supported on all messages.
 
   package var signatures: [WireConsistencySignature] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// Step 5 on the sparse graph: the answer to step 4, then a question whose answer is a Quorum.
+package nonisolated struct WireQuorumClaim: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var signers: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct WireQuorumChallenge: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var signers: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -748,7 +860,7 @@ nonisolated extension WireRefusal: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireInvitationRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".InvitationRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}last_session\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}last_session\0\u{3}key_streams\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -757,6 +869,7 @@ nonisolated extension WireInvitationRequest: SwiftProtobuf.Message, SwiftProtobu
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.lastSession) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.keyStreams) }()
       default: break
       }
     }
@@ -766,11 +879,15 @@ nonisolated extension WireInvitationRequest: SwiftProtobuf.Message, SwiftProtobu
     if self.lastSession != 0 {
       try visitor.visitSingularUInt64Field(value: self.lastSession, fieldNumber: 1)
     }
+    if !self.keyStreams.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.keyStreams, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireInvitationRequest, rhs: WireInvitationRequest) -> Bool {
     if lhs.lastSession != rhs.lastSession {return false}
+    if lhs.keyStreams != rhs.keyStreams {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -878,7 +995,7 @@ nonisolated extension WireSegment: SwiftProtobuf.Message, SwiftProtobuf._Message
 
 nonisolated extension WireRoundDescriptor: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".RoundDescriptor"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{1}federation\0\u{3}session_number\0\u{1}kind\0\u{1}round\0\u{3}task_digest\0\u{3}model_digest\0\u{1}seed\0\u{1}segments\0\u{3}ring_bits\0\u{3}key_stream\0\u{3}minimum_cohort\0\u{3}minimum_survivors\0\u{3}corrupt_permille\0\u{3}dropout_permille\0\u{3}maximum_contributors\0\u{3}step_deadline_ms\0\u{3}training_deadline_ms\0\u{1}checkpoint\0\u{3}issued_at_ms\0\u{3}upload_key\0\u{1}unit\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{1}federation\0\u{3}session_number\0\u{1}kind\0\u{1}round\0\u{3}task_digest\0\u{3}model_digest\0\u{1}seed\0\u{1}segments\0\u{3}ring_bits\0\u{3}key_stream\0\u{3}minimum_cohort\0\u{3}minimum_survivors\0\u{3}corrupt_permille\0\u{3}dropout_permille\0\u{3}maximum_contributors\0\u{3}step_deadline_ms\0\u{3}training_deadline_ms\0\u{1}checkpoint\0\u{3}issued_at_ms\0\u{3}upload_key\0\u{1}unit\0\u{3}graph_degree\0\u{3}graph_threshold\0\u{1}groups\0")
 
   fileprivate class _StorageClass {
     var _protocolVersion: UInt32 = 0
@@ -903,6 +1020,9 @@ nonisolated extension WireRoundDescriptor: SwiftProtobuf.Message, SwiftProtobuf.
     var _issuedAtMs: UInt64 = 0
     var _uploadKey: Data = Data()
     var _unit: String = String()
+    var _graphDegree: UInt32 = 0
+    var _graphThreshold: UInt32 = 0
+    var _groups: UInt32 = 0
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -935,6 +1055,9 @@ nonisolated extension WireRoundDescriptor: SwiftProtobuf.Message, SwiftProtobuf.
       _issuedAtMs = source._issuedAtMs
       _uploadKey = source._uploadKey
       _unit = source._unit
+      _graphDegree = source._graphDegree
+      _graphThreshold = source._graphThreshold
+      _groups = source._groups
     }
   }
 
@@ -975,6 +1098,9 @@ nonisolated extension WireRoundDescriptor: SwiftProtobuf.Message, SwiftProtobuf.
         case 20: try { try decoder.decodeSingularUInt64Field(value: &_storage._issuedAtMs) }()
         case 21: try { try decoder.decodeSingularBytesField(value: &_storage._uploadKey) }()
         case 22: try { try decoder.decodeSingularStringField(value: &_storage._unit) }()
+        case 23: try { try decoder.decodeSingularUInt32Field(value: &_storage._graphDegree) }()
+        case 24: try { try decoder.decodeSingularUInt32Field(value: &_storage._graphThreshold) }()
+        case 25: try { try decoder.decodeSingularUInt32Field(value: &_storage._groups) }()
         default: break
         }
       }
@@ -1049,6 +1175,15 @@ nonisolated extension WireRoundDescriptor: SwiftProtobuf.Message, SwiftProtobuf.
       if !_storage._unit.isEmpty {
         try visitor.visitSingularStringField(value: _storage._unit, fieldNumber: 22)
       }
+      if _storage._graphDegree != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._graphDegree, fieldNumber: 23)
+      }
+      if _storage._graphThreshold != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._graphThreshold, fieldNumber: 24)
+      }
+      if _storage._groups != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._groups, fieldNumber: 25)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1080,6 +1215,9 @@ nonisolated extension WireRoundDescriptor: SwiftProtobuf.Message, SwiftProtobuf.
         if _storage._issuedAtMs != rhs_storage._issuedAtMs {return false}
         if _storage._uploadKey != rhs_storage._uploadKey {return false}
         if _storage._unit != rhs_storage._unit {return false}
+        if _storage._graphDegree != rhs_storage._graphDegree {return false}
+        if _storage._graphThreshold != rhs_storage._graphThreshold {return false}
+        if _storage._groups != rhs_storage._groups {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -1199,6 +1337,121 @@ nonisolated extension WireRoster: SwiftProtobuf.Message, SwiftProtobuf._MessageI
   package static func ==(lhs: WireRoster, rhs: WireRoster) -> Bool {
     if lhs.members != rhs.members {return false}
     if lhs.root != rhs.root {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRosterCommitment: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RosterCommitment"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ids\0\u{1}top\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.ids) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.top) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.ids.isEmpty {
+      try visitor.visitSingularBytesField(value: self.ids, fieldNumber: 1)
+    }
+    if !self.top.isEmpty {
+      try visitor.visitSingularBytesField(value: self.top, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireRosterCommitment, rhs: WireRosterCommitment) -> Bool {
+    if lhs.ids != rhs.ids {return false}
+    if lhs.top != rhs.top {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireNeighbourRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".NeighbourRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}root\0\u{1}neighbours\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.root) }()
+      case 3: try { try decoder.decodeRepeatedUInt32Field(value: &self.neighbours) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.id.isEmpty {
+      try visitor.visitSingularBytesField(value: self.id, fieldNumber: 1)
+    }
+    if !self.root.isEmpty {
+      try visitor.visitSingularBytesField(value: self.root, fieldNumber: 2)
+    }
+    if !self.neighbours.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.neighbours, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireNeighbourRequest, rhs: WireNeighbourRequest) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.root != rhs.root {return false}
+    if lhs.neighbours != rhs.neighbours {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireRosterOpening: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RosterOpening"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}indices\0\u{1}members\0\u{1}hashes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedUInt32Field(value: &self.indices) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.members) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.hashes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.indices.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.indices, fieldNumber: 1)
+    }
+    if !self.members.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.members, fieldNumber: 2)
+    }
+    if !self.hashes.isEmpty {
+      try visitor.visitSingularBytesField(value: self.hashes, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireRosterOpening, rhs: WireRosterOpening) -> Bool {
+    if lhs.indices != rhs.indices {return false}
+    if lhs.members != rhs.members {return false}
+    if lhs.hashes != rhs.hashes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1326,7 +1579,7 @@ nonisolated extension WireShareEvidence: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireShareDelivery: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ShareDelivery"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}shares\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}evidence\0\u{1}shares\0\u{1}opening\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1336,24 +1589,33 @@ nonisolated extension WireShareDelivery: SwiftProtobuf.Message, SwiftProtobuf._M
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.evidence) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.shares) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._opening) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.evidence.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.evidence, fieldNumber: 1)
     }
     if !self.shares.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.shares, fieldNumber: 2)
     }
+    try { if let v = self._opening {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireShareDelivery, rhs: WireShareDelivery) -> Bool {
     if lhs.evidence != rhs.evidence {return false}
     if lhs.shares != rhs.shares {return false}
+    if lhs._opening != rhs._opening {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1414,8 +1676,8 @@ nonisolated extension WireSurvivorNotice: SwiftProtobuf.Message, SwiftProtobuf._
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeRepeatedUInt32Field(value: &self.shared) }()
-      case 2: try { try decoder.decodeRepeatedUInt32Field(value: &self.uploaded) }()
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.shared) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.uploaded) }()
       default: break
       }
     }
@@ -1423,10 +1685,10 @@ nonisolated extension WireSurvivorNotice: SwiftProtobuf.Message, SwiftProtobuf._
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
     if !self.shared.isEmpty {
-      try visitor.visitPackedUInt32Field(value: self.shared, fieldNumber: 1)
+      try visitor.visitSingularBytesField(value: self.shared, fieldNumber: 1)
     }
     if !self.uploaded.isEmpty {
-      try visitor.visitPackedUInt32Field(value: self.uploaded, fieldNumber: 2)
+      try visitor.visitSingularBytesField(value: self.uploaded, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1499,6 +1761,66 @@ nonisolated extension WireQuorum: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
   package static func ==(lhs: WireQuorum, rhs: WireQuorum) -> Bool {
     if lhs.signatures != rhs.signatures {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireQuorumClaim: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".QuorumClaim"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}signers\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.signers) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.signers.isEmpty {
+      try visitor.visitSingularBytesField(value: self.signers, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireQuorumClaim, rhs: WireQuorumClaim) -> Bool {
+    if lhs.signers != rhs.signers {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireQuorumChallenge: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".QuorumChallenge"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}signers\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.signers) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.signers.isEmpty {
+      try visitor.visitSingularBytesField(value: self.signers, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireQuorumChallenge, rhs: WireQuorumChallenge) -> Bool {
+    if lhs.signers != rhs.signers {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

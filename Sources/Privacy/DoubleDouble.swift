@@ -1,8 +1,7 @@
-/// A non-negative number as the unevaluated sum of two doubles: about 106 bits.
+/// A number as the unevaluated sum of two doubles: about 106 bits.
 ///
 /// The algorithms and their error bounds are those of Joldes, Muller and Popescu 2017, "Tight and
-/// rigorous error bounds for basic building blocks of double-word arithmetic"; u = 2^-53. Operands are
-/// not negative, so no sum cancels.
+/// rigorous error bounds for basic building blocks of double-word arithmetic"; u = 2^-53.
 struct DoubleDouble: Sendable {
   /// The number rounded to a double.
   var high: Double
@@ -12,6 +11,12 @@ struct DoubleDouble: Sendable {
   init(_ value: Double) {
     high = value
     low = 0
+  }
+
+  /// The sum of two doubles of which the second is at most half a unit in the last place of the first.
+  init(high: Double, low: Double) {
+    self.high = high
+    self.low = low
   }
 
   /// The exact sum of two doubles of which the first is not smaller in magnitude (Fast2Sum).
@@ -27,7 +32,7 @@ struct DoubleDouble: Sendable {
     return (sum, (a - (sum - part)) + (b - part))
   }
 
-  /// Relative error at most 3u² + 13u³ (algorithm 6).
+  /// Relative error at most 3u² + 13u³, whatever the signs (algorithm 6).
   static func + (a: DoubleDouble, b: DoubleDouble) -> DoubleDouble {
     let (high, highRest) = exactSum(a.high, b.high)
     let (low, lowRest) = exactSum(a.low, b.low)

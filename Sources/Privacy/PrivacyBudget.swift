@@ -64,11 +64,13 @@ package struct PrivacyStatement: Codable, Sendable, Hashable, CustomStringConver
   package var mechanism: String
   /// Who adds the noise.
   package var trustMode: TrustMode
+  /// Which accountant proved it; nil in statements of versions that had only the Rényi accountant.
+  package var accountant: AccountantKind?
 
   /// Holds the parts of a statement.
   package init(
     epsilon: Double, delta: Double, unit: PrivacyUnit, relation: NeighbouringRelation,
-    mechanism: String, trustMode: TrustMode
+    mechanism: String, trustMode: TrustMode, accountant: AccountantKind? = nil
   ) {
     self.epsilon = epsilon
     self.delta = delta
@@ -76,10 +78,11 @@ package struct PrivacyStatement: Codable, Sendable, Hashable, CustomStringConver
     self.relation = relation
     self.mechanism = mechanism
     self.trustMode = trustMode
+    self.accountant = accountant
   }
 
   private enum CodingKeys: String, CodingKey {
-    case epsilon, delta, unit, relation, mechanism, trustMode
+    case epsilon, delta, unit, relation, mechanism, trustMode, accountant
   }
 
   /// Reads a statement; an infinite epsilon is the string "inf".
@@ -91,6 +94,7 @@ package struct PrivacyStatement: Codable, Sendable, Hashable, CustomStringConver
     relation = try fields.decode(NeighbouringRelation.self, forKey: .relation)
     mechanism = try fields.decode(String.self, forKey: .mechanism)
     trustMode = try fields.decode(TrustMode.self, forKey: .trustMode)
+    accountant = try fields.decodeIfPresent(AccountantKind.self, forKey: .accountant)
   }
 
   /// Writes the form that `init(from:)` reads.
@@ -102,14 +106,16 @@ package struct PrivacyStatement: Codable, Sendable, Hashable, CustomStringConver
     try fields.encode(relation, forKey: .relation)
     try fields.encode(mechanism, forKey: .mechanism)
     try fields.encode(trustMode, forKey: .trustMode)
+    try fields.encodeIfPresent(accountant, forKey: .accountant)
   }
 
-  /// One line: "ε = 7.93 at δ = 1e-05 per customer (add/remove, Skellam, distributed)". Epsilon is
-  /// rounded up, so that the line never claims more than was proved.
+  /// One line: "ε = 7.93 at δ = 1e-05 per customer (add/remove, Skellam, distributed, rdp accountant)".
+  /// Epsilon is rounded up, so that the line never claims more than was proved.
   package var description: String {
     """
     ε = \(Self.roundedUp(epsilon)) at δ = \(delta) per \(unit.rawValue) \
-    (\(relation.rawValue), \(mechanism), \(trustMode.rawValue))
+    (\(relation.rawValue), \(mechanism), \(trustMode.rawValue)\
+    \(accountant.map { ", \($0.rawValue) accountant" } ?? ""))
     """
   }
 

@@ -4,8 +4,21 @@ package enum PrivacyError: Error, Hashable, Sendable, CustomStringConvertible {
   case unsupportedMechanism(name: String)
   /// An event's sampling is unknown to this program.
   case unsupportedSampling(name: String)
-  /// No theorem for this mechanism under Poisson sampling is built in.
-  case samplingNotSupported(mechanism: String)
+  /// The accountant has no theorem for this mechanism under Poisson sampling; `accountants` have one.
+  case samplingNotSupported(mechanism: String, accountants: [AccountantKind] = [])
+  /// The accountant has no theorem for this mechanism under this sampling; `others` have one.
+  case notCovered(
+    mechanism: String, sampling: String, accountant: AccountantKind, others: [AccountantKind])
+  /// The sampling is analysed for the other neighbouring relation only.
+  case samplingNeedsRelation(sampling: String, relation: NeighbouringRelation)
+  /// Rounding errors of the accountant come too close to delta for a proof.
+  case deltaBelowResolution(delta: Double, resolution: Double)
+  /// An event of a list was refused, with its position from 1.
+  indirect case eventRefused(position: Int, reason: PrivacyError)
+  /// A file of events is malformed; `place` is where (`events[2].mechanism.noiseMultiplier`).
+  case malformedEventList(place: String, reason: String)
+  /// No value of the searched parameter meets the budget.
+  case targetUnreachable(PrivacyParameter, from: Double, to: Double, budget: PrivacyBudget)
   /// A parameter lies outside the range in which the mathematics holds.
   case parameterOutOfRange(PrivacyParameter, value: Double)
   /// The release would cost more than is left. Nothing was debited.
@@ -30,8 +43,33 @@ package enum PrivacyError: Error, Hashable, Sendable, CustomStringConvertible {
       "the privacy mechanism \"\(name)\" is unknown to this version; update before releasing anything"
     case .unsupportedSampling(let name):
       "the sampling \"\(name)\" is unknown to this version; update before releasing anything"
-    case .samplingNotSupported(let mechanism):
-      "no guarantee for \(mechanism) under Poisson sampling is built in; account it without sampling"
+    case .samplingNotSupported(let mechanism, let accountants):
+      """
+      no guarantee for \(mechanism) under Poisson sampling is built in; \
+      \(Self.advice(accountants, otherwise: "account it without sampling"))
+      """
+    case .notCovered(let mechanism, let sampling, let accountant, let others):
+      """
+      the \(accountant.rawValue) accountant has no theorem for \(mechanism) with \(sampling); \
+      \(Self.advice(others, otherwise: "no other accountant here has one either"))
+      """
+    case .samplingNeedsRelation(let sampling, let relation):
+      """
+      the guarantee of \(sampling) is for \(relation.rawValue) neighbours only; \
+      account it under that relation or without sampling
+      """
+    case .deltaBelowResolution(let delta, let resolution):
+      """
+      the delta \(delta) is too close to the accountant's rounding errors of \(resolution); \
+      raise delta or use the rdp accountant
+      """
+    case .eventRefused(let position, let reason): "event \(position) of the list: \(reason)"
+    case .malformedEventList(let place, let reason): "the event list is malformed at \(place): \(reason)"
+    case .targetUnreachable(let parameter, let from, let to, let budget):
+      """
+      no \(parameter.rawValue) from \(from) to \(to) meets epsilon \(budget.epsilon) at delta \
+      \(budget.delta); change the target or the other parameters
+      """
     case .parameterOutOfRange(let parameter, let value):
       "the \(parameter.rawValue) \(value) is out of range; \(parameter.range)"
     case .budgetExhausted(let spent, let wouldBe, let budget):
@@ -70,6 +108,14 @@ package enum PrivacyError: Error, Hashable, Sendable, CustomStringConvertible {
   }
 }
 
+extension PrivacyError {
+  /// The end of a sentence that says which accountants would do.
+  private static func advice(_ accountants: [AccountantKind], otherwise: String) -> String {
+    guard !accountants.isEmpty else { return otherwise }
+    return "use the \(accountants.map(\.rawValue).joined(separator: " or ")) accountant"
+  }
+}
+
 /// A number that a caller supplies, named as in an error.
 package enum PrivacyParameter: String, Sendable, Hashable {
   case noiseMultiplier = "noise multiplier"
@@ -89,11 +135,20 @@ package enum PrivacyParameter: String, Sendable, Hashable {
   case minimumSurvivors = "minimum number of survivors"
   case corruptFraction = "corrupt fraction"
   case shares = "number of noise shares"
+  case sampled = "number of units sampled"
+  case sensitivity = "sensitivity"
+  case randomizerEpsilon = "epsilon of one report"
+  case categories = "number of categories"
+  case rho = "rho of zCDP"
 
   /// The values that are allowed, as the end of a sentence.
   var range: String {
     switch self {
-    case .noiseMultiplier, .variance, .clipNorm, .scale: "it must be positive and finite"
+    case .noiseMultiplier, .variance, .clipNorm, .scale, .sensitivity, .randomizerEpsilon:
+      "it must be positive and finite"
+    case .sampled: "it must be at least 1 and at most the population"
+    case .categories: "it must be at least 2"
+    case .rho: "it must be at least 0 and finite"
     case .sensitivityL2Squared, .sensitivityL1: "it must be positive, finite and fit the other one"
     case .dimension: "it must be between 1 and \(IntegerClip.maximumDimension)"
     case .samplerErrorLog2: "it must be at most 0 and not NaN"

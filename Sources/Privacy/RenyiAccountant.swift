@@ -5,7 +5,7 @@ import Foundation
 /// Composition: r_α of a sequence of releases is the sum of theirs (Mironov 2017). Conversion, for any
 /// α > 1: ε = r_α + ln(1 − 1/α) − ln(δα)/(α − 1) (Canonne, Kamath and Steinke 2020, proposition 12);
 /// the least over the orders holds. More orders can only lower the result, never make it wrong.
-package struct RenyiAccountant: Sendable {
+package struct RenyiAccountant: PrivacyAccountant, PrivacySummary {
   /// The orders: 1.01, 1.02, 1.03, 1.05, 1.07; 1.1 to 10.9 in steps of 0.1; all integers from 11 to
   /// 256; eight per octave, integers, up to 2^20. The fractional ones matter where epsilon is large
   /// (28.27 against 35.28 without them at σ = 0.5, q = 0.05, 200 steps), the large ones where it is
@@ -18,18 +18,26 @@ package struct RenyiAccountant: Sendable {
     return nearOne + tenths + integers + octaves
   }()
 
+  /// The neighbours that the guarantee is about.
+  package let relation: NeighbouringRelation
+  /// Rényi.
+  package var kind: AccountantKind { .rdp }
+
   private let orders: [Double]
   private var divergences: [Double]
   /// The total-variation distance between the noise drawn and the noise accounted for.
   private var samplerError = 0.0
   private var isEmpty = true
 
-  /// An accountant that has seen nothing.
-  package init() { self.init(orders: Self.orders) }
+  /// An accountant that has seen nothing, for events whose sensitivities are those of `relation`.
+  package init(relation: NeighbouringRelation = .addRemove) {
+    self.init(orders: Self.orders, relation: relation)
+  }
 
   /// An accountant over a list of orders of the caller's (all above 1): for tests and comparisons.
-  init(orders: [Double]) {
+  init(orders: [Double], relation: NeighbouringRelation = .addRemove) {
     self.orders = orders
+    self.relation = relation
     divergences = [Double](repeating: 0, count: orders.count)
   }
 
@@ -38,110 +46,68 @@ package struct RenyiAccountant: Sendable {
   /// Throws, and leaves the accountant as it was: an event of an unknown mechanism or sampling, a
   /// mechanism under a sampling that no theorem here covers, a parameter out of range.
   package mutating func compose(_ event: PrivacyEvent) throws(PrivacyError) {
-    guard event.count >= 1 else { throw .parameterOutOfRange(.count, value: Double(event.count)) }
-    let mechanism = try CheckedMechanism(event)
+    let checked = try CheckedEvent(event, relation: relation, accountant: .rdp)
+    let divergence = try RenyiDivergence(checked)
     let count = Double(event.count)
     for index in orders.indices {
-      divergences[index] += count * mechanism.divergence(order: orders[index])
+      divergences[index] += count * divergence.divergence(order: orders[index])
     }
-    samplerError += count * mechanism.samplerError
+    samplerError += count * checked.samplerError
     isEmpty = false
   }
 
-  /// The (epsilon, delta) that holds for everything composed; epsilon is infinite if none does.
-  ///
-  /// A sampler at total-variation distance η from the noise accounted for makes an (ε, δ₀) guarantee an
-  /// (ε, δ₀ + (1 + e^ε)·η) one. So part of `delta` is set aside for it, and epsilon is the least fixed
-  /// point of "epsilon at what is left", approached from below and rounded up.
+  /// The (epsilon, delta) that holds for everything composed; epsilon is infinite if none does. Part of
+  /// `delta` is set aside for samplers that are not exact (`SamplerError`).
   ///
   /// Throws: `parameterOutOfRange` for a delta outside (0, 1).
   package func epsilon(delta: Double) throws(PrivacyError) -> PrivacyGuarantee {
     guard delta > 0, delta < 1 else { throw .parameterOutOfRange(.delta, value: delta) }
     guard !isEmpty else { return PrivacyGuarantee(epsilon: 0, delta: delta, order: nil) }
-    let unproved = PrivacyGuarantee(epsilon: .infinity, delta: delta, order: nil)
-    var (epsilon, order) = converted(delta: delta)
-    guard samplerError > 0 else {
-      return epsilon < .infinity
-        ? PrivacyGuarantee(epsilon: epsilon, delta: delta, order: order) : unproved
+    let proved = try SamplerError.epsilon(delta: delta, samplerError: samplerError) {
+      (left) throws(PrivacyError) -> (epsilon: Double, order: Double?) in converted(delta: left)
     }
-    for _ in 0..<200 {
-      let left = delta - (1 + exp(epsilon)) * samplerError
-      guard epsilon < .infinity, left > 0 else { return unproved }
-      let next = converted(delta: left)
-      if next.epsilon <= epsilon {
-        return PrivacyGuarantee(epsilon: epsilon, delta: delta, order: next.order)
-      }
-      epsilon = next.epsilon * (1 + 1e-12)
-      order = next.order
-    }
-    return unproved
+    return PrivacyGuarantee(epsilon: proved?.epsilon ?? .infinity, delta: delta, order: proved?.order)
   }
 
+  /// The least delta over the orders: δ = e^((α−1)(r_α−ε))·(1−1/α)^α/(α−1) (Canonne, Kamath and Steinke
+  /// 2020, the same proposition solved for δ).
+  ///
+  /// Throws: `parameterOutOfRange` for an epsilon that is negative, infinite or not a number.
+  package func delta(epsilon: Double) throws(PrivacyError) -> Double {
+    guard epsilon >= 0, epsilon.isFinite else { throw .parameterOutOfRange(.epsilon, value: epsilon) }
+    guard !isEmpty else { return 0 }
+    var best = 0.0
+    for (order, divergence) in zip(orders, divergences) {
+      best = min(best, RenyiConversion.logDelta(order: order, divergence: divergence, epsilon: epsilon))
+    }
+    return SamplerError.delta(exp(best), epsilon: epsilon, samplerError: samplerError)
+  }
+
+  /// The accountant itself: a question costs one pass over the orders.
+  package func summary() -> any PrivacySummary { self }
+
   /// The least epsilon over the orders for an exact sampler; a negative one is no better than 0.
-  private func converted(delta: Double) -> (epsilon: Double, order: Double) {
+  private func converted(delta: Double) -> (epsilon: Double, order: Double?) {
     var best = (epsilon: Double.infinity, order: 0.0)
     for (order, divergence) in zip(orders, divergences) {
-      let epsilon = divergence + log1p(-1 / order) - log(delta * order) / (order - 1)
+      let epsilon = RenyiConversion.epsilon(order: order, divergence: divergence, delta: delta)
       if epsilon < best.epsilon { best = (epsilon, order) }
     }
     return (max(0, best.epsilon), best.order)
   }
 }
 
-/// A mechanism whose parameters were checked, with the theorem that covers it.
-private enum CheckedMechanism {
-  case gaussian(noiseMultiplier: Double)
-  case sampledGaussian(SampledGaussian)
-  case skellam(SkellamDivergence, samplerError: Double)
-  case noNoise
-
-  init(_ event: PrivacyEvent) throws(PrivacyError) {
-    var rate: Double?
-    switch event.sampling {
-    case .none: break
-    case .poisson(let poissonRate):
-      guard poissonRate > 0, poissonRate <= 1 else {
-        throw .parameterOutOfRange(.samplingRate, value: poissonRate)
-      }
-      rate = poissonRate
-    case .unsupported(let name): throw .unsupportedSampling(name: name)
-    }
-    switch event.mechanism {
-    case .unsupported(let name): throw .unsupportedMechanism(name: name)
-    case .none: self = .noNoise
-    case .gaussian(let noiseMultiplier):
-      guard noiseMultiplier > 0, noiseMultiplier.isFinite else {
-        throw .parameterOutOfRange(.noiseMultiplier, value: noiseMultiplier)
-      }
-      self =
-        rate.map { .sampledGaussian(SampledGaussian(rate: $0, noiseMultiplier: noiseMultiplier)) }
-        ?? .gaussian(noiseMultiplier: noiseMultiplier)
-    case .skellam(let variance, let l2Squared, let l1, let dimension, let errorLog2):
-      guard rate == nil else { throw .samplingNotSupported(mechanism: event.mechanism.name) }
-      guard dimension >= 1, dimension <= IntegerClip.maximumDimension else {
-        throw .parameterOutOfRange(.dimension, value: Double(dimension))
-      }
-      guard errorLog2 <= 0 else { throw .parameterOutOfRange(.samplerErrorLog2, value: errorLog2) }
-      self = .skellam(
-        try SkellamDivergence(
-          variance: variance, sensitivityL2Squared: l2Squared, sensitivityL1: l1),
-        samplerError: Double(dimension) * exp2(errorLog2))
-    }
+/// From a Rényi divergence at one order to (epsilon, delta) and back (Canonne, Kamath and Steinke 2020,
+/// proposition 12).
+enum RenyiConversion {
+  /// ε = r + ln(1 − 1/α) − ln(δα)/(α − 1).
+  static func epsilon(order: Double, divergence: Double, delta: Double) -> Double {
+    divergence + log1p(-1 / order) - log(delta * order) / (order - 1)
   }
 
-  /// An upper bound of the Rényi divergence of one release, in nats.
-  func divergence(order: Double) -> Double {
-    switch self {
-    case .gaussian(let noiseMultiplier): order / (2 * noiseMultiplier * noiseMultiplier)
-    case .sampledGaussian(let mechanism): mechanism.divergence(order: order)
-    case .skellam(let mechanism, _): mechanism.divergence(order: order)
-    case .noNoise: .infinity
-    }
-  }
-
-  /// The total-variation error of one release's noise.
-  var samplerError: Double {
-    if case .skellam(_, let samplerError) = self { samplerError } else { 0 }
+  /// ln δ = (α−1)(r−ε) + α·ln(1−1/α) − ln(α−1).
+  static func logDelta(order: Double, divergence: Double, epsilon: Double) -> Double {
+    (order - 1) * (divergence - epsilon) + order * log1p(-1 / order) - log(order - 1)
   }
 }
 

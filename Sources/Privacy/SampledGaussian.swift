@@ -11,6 +11,30 @@ struct SampledGaussian: Sendable, Hashable {
   /// σ, positive.
   let noiseMultiplier: Double
 
+  /// k·ln q + ln(e^((k²−k)/2σ²) − 1), by k from 0 to the largest sampled order; the first two are not used.
+  private let logTerms: [Double]
+  /// ln k!, likewise.
+  private static let logFactorials: [Double] = {
+    var sum = 0.0
+    return (0...Int(largestSampledOrder)).map { k in
+      if k > 1 { sum += log(Double(k)) }
+      return sum
+    }
+  }()
+
+  /// `rate` above 0 and at most 1, `noiseMultiplier` positive and finite.
+  init(rate: Double, noiseMultiplier: Double) {
+    self.rate = rate
+    self.noiseMultiplier = noiseMultiplier
+    let logRate = log(rate)
+    let last = rate < 1 ? Int(Self.largestSampledOrder) : 1
+    logTerms = (0...last).map { k in
+      guard k > 1 else { return -.infinity }
+      let exponent = Double(k) * Double(k - 1) / (2 * noiseMultiplier * noiseMultiplier)
+      return Double(k) * logRate + Self.logExpm1(exponent)
+    }
+  }
+
   /// The largest order at which sampling is made use of: beyond, the bound without sampling is taken,
   /// which always holds and costs no sum of as many terms as the order.
   static let largestSampledOrder = 1024.0
@@ -42,15 +66,13 @@ struct SampledGaussian: Sendable, Hashable {
   /// terms over k ≥ 2: no digits are lost when A_α is close to 1.
   private func integerLogMoment(order: Int) -> Double {
     guard order > 1 else { return 0 }
-    let logRate = log(rate)
     let logRest = log1p(-rate)
-    var logBinomial = log(Double(order))
+    let factorials = Self.logFactorials
     var excess = LogSum()
     for k in 2...order {
-      logBinomial += log(Double(order - k + 1) / Double(k))
-      let exponent = Double(k) * Double(k - 1) / (2 * noiseMultiplier * noiseMultiplier)
       excess.add(
-        logBinomial + Double(k) * logRate + Double(order - k) * logRest + Self.logExpm1(exponent))
+        factorials[order] - factorials[k] - factorials[order - k] + logTerms[k]
+          + Double(order - k) * logRest)
     }
     // ln(1 + e^x) without overflow.
     let logExcess = excess.value
@@ -99,7 +121,7 @@ struct SampledGaussian: Sendable, Hashable {
   }
 
   /// ln(e^x − 1) for x > 0.
-  private static func logExpm1(_ x: Double) -> Double { x < 30 ? log(expm1(x)) : x + log1p(-exp(-x)) }
+  static func logExpm1(_ x: Double) -> Double { x < 30 ? log(expm1(x)) : x + log1p(-exp(-x)) }
 
   /// ln erfc(x), for any x: erfc itself underflows at 26.6, so from 10 on the asymptotic series
   /// erfc(x) = e^(−x²)/(x√π)·(1 − 1/(2x²) + 3/(2x²)² − 15/(2x²)³ + …), whose 12th term is below 1e-16.
@@ -117,7 +139,7 @@ struct SampledGaussian: Sendable, Hashable {
 }
 
 /// ln Σ e^(x_i), one x at a time, with no overflow.
-private struct LogSum {
+struct LogSum {
   private var largest = -Double.infinity
   private var scaled = 0.0
 

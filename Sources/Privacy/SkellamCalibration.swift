@@ -72,46 +72,21 @@ package enum SkellamCalibration {
     return exp2(exponent.enough)
   }
 
-  /// The nodes that are sure to be honest and to survive: T_min − ⌊γ·n⌋.
-  ///
-  /// `cohort` (n) nodes were chosen, at least `minimumSurvivors` (T_min) of them deliver or the round is
-  /// void, and at most a `corruptFraction` (γ) of the cohort adds no noise or tells the server its noise.
-  /// The noise of these nodes is all that the accounting relies on; what others add is post-processing.
-  ///
-  /// Throws: `parameterOutOfRange`; `tooFewHonestSurvivors` if none is left.
+  /// As `NoiseDivision.honestSurvivors`.
   package static func honestSurvivors(
     cohort: Int, minimumSurvivors: Int, corruptFraction: Double
   ) throws(PrivacyError) -> Int {
-    guard cohort >= 1 else { throw .parameterOutOfRange(.cohort, value: Double(cohort)) }
-    guard minimumSurvivors >= 1, minimumSurvivors <= cohort else {
-      throw .parameterOutOfRange(.minimumSurvivors, value: Double(minimumSurvivors))
-    }
-    guard corruptFraction >= 0, corruptFraction < 1 else {
-      throw .parameterOutOfRange(.corruptFraction, value: corruptFraction)
-    }
-    // 0.29 · 100 is 28.999… in binary: without the allowance a corrupt node would go uncounted.
-    let product = corruptFraction * Double(cohort)
-    let corrupt = Int((product + product * 1e-12).rounded(.down))
-    guard corrupt < minimumSurvivors else {
-      throw .tooFewHonestSurvivors(minimumSurvivors: minimumSurvivors, corrupt: corrupt)
-    }
-    return minimumSurvivors - corrupt
+    try NoiseDivision.honestSurvivors(
+      cohort: cohort, minimumSurvivors: minimumSurvivors, corruptFraction: corruptFraction)
   }
 
-  /// The variance that each node adds, μ/(T_min − ⌊γ·n⌋): with the fewest honest survivors the sum still
-  /// has all of `totalVariance` (μ), and with more it has more. Skellam noise is closed under sums, so no
-  /// approximation is involved.
-  ///
-  /// Throws: as `honestSurvivors`, and `parameterOutOfRange` for a variance that is not positive and finite.
+  /// The variance that each node adds, as `NoiseDivision.shareVariance`. Skellam noise is closed under sums,
+  /// so no approximation is involved.
   package static func noiseShare(
     totalVariance: Double, cohort: Int, minimumSurvivors: Int, corruptFraction: Double
   ) throws(PrivacyError) -> Double {
-    guard totalVariance > 0, totalVariance.isFinite else {
-      throw .parameterOutOfRange(.variance, value: totalVariance)
-    }
-    let honest = try honestSurvivors(
-      cohort: cohort, minimumSurvivors: minimumSurvivors, corruptFraction: corruptFraction)
-    // Rounded up, so that the shares never add up to less than the total.
-    return (totalVariance / Double(honest)).nextUp
+    try NoiseDivision.shareVariance(
+      totalVariance: totalVariance, cohort: cohort, minimumSurvivors: minimumSurvivors,
+      corruptFraction: corruptFraction)
   }
 }

@@ -2,8 +2,7 @@ import Foundation
 
 /// The distribution of |K| for symmetric Skellam K: P(K = k) = e^(−μ)·I_|k|(μ), μ the variance.
 ///
-/// Held as survival thresholds S_j = P(|K| > j) in units of 2^-127, decreasing in j. For v uniform below
-/// 2^127, the number of j with v < S_j is distributed as |K|.
+/// Held as survival thresholds S_j = P(|K| > j) in units of 2^-127 (`ThresholdTable`).
 ///
 /// **Construction.** Miller's backward recurrence I_(k−1) = I_(k+1) + (2k/μ)·I_k in double-double
 /// arithmetic from k = N down, normalised by I_0 + 2ΣI_k, so that no exponential is needed. All terms
@@ -19,12 +18,13 @@ import Foundation
 ///
 /// The sum is below (N + 1)·2^-101 (`errorLog2`).
 struct SkellamTable: Sendable {
-  /// S_0, S_1, …, S_(N−1), followed by zeros up to a count of 2^steps − 1.
-  let survival: [UInt128]
+  /// What the draws are made from.
+  let thresholds: ThresholdTable
+
+  /// S_0, S_1, …, S_(N−1).
+  var survival: ArraySlice<UInt128> { thresholds.thresholds.prefix(largest) }
   /// N: no draw is larger in magnitude.
-  let largest: Int
-  /// Steps of the binary search.
-  let steps: Int
+  var largest: Int { thresholds.largestAbove }
 
   /// Builds the table of a variance that was checked to be in `SkellamSampler`'s range.
   init(variance: Double) {
@@ -45,13 +45,7 @@ struct SkellamTable: Sendable {
       tails[k - 1] = tail
     }
     let total = tail + terms[0]
-    var steps = 1
-    while (1 << steps) - 1 < largest { steps += 1 }
-    var survival = tails.map { ($0 / total).fixedPoint127 }
-    survival.append(contentsOf: repeatElement(0, count: (1 << steps) - 1 - largest))
-    self.survival = survival
-    self.largest = largest
-    self.steps = steps
+    thresholds = ThresholdTable(symmetric: tails.map { ($0 / total).fixedPoint127 })
   }
 
   /// log2 of the total-variation distance between one draw and Skellam noise, at most.
@@ -77,24 +71,5 @@ struct SkellamTable: Sendable {
       if isBeyond(middle) { high = middle } else { low = middle }
     }
     return Int(high)
-  }
-
-  /// P(K = k) as the thresholds have it.
-  func probability(of k: Int) -> Double {
-    let magnitude = k.magnitude
-    guard magnitude <= UInt(largest) else { return 0 }
-    let one: UInt128 = 1 << 127
-    let index = Int(magnitude)
-    let above = index == 0 ? one : survival[index - 1]
-    let below = index == largest ? 0 : survival[index]
-    let mass = Double(above - below) * 0x1p-127
-    return index == 0 ? mass : mass / 2
-  }
-}
-
-extension DoubleDouble {
-  init(high: Double, low: Double) {
-    self.high = high
-    self.low = low
   }
 }

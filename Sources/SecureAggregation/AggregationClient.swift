@@ -16,8 +16,9 @@ package struct MaskedInput: Sendable, Equatable {
 /// One participant of one secure aggregation: a pure state machine. It refuses whatever would let the
 /// server learn more than the sum; a refusal is a typed error, sends nothing and changes nothing.
 ///
-/// Call `advertise`, `share`, `mask`, `confirm`, `reveal` in this order. Repeating a call with the same
-/// arguments returns the same message; repeating it with others is refused. A client serves one session:
+/// On the complete graph call `advertise`, `share(roster:)`, `mask`, `confirm`, `reveal` in this order; on the
+/// sparse graph `advertise`, `draw`, `share(opening:)`, `mask`, `confirm`, `challenge`, `reveal`. Repeating a
+/// call with the same arguments returns the same message; repeating it with others is refused. A client serves one session:
 /// the host keeps a durable record of used session identifiers and never makes two clients for one.
 ///
 /// Secure aggregation alone is not differential privacy: the input must already carry its noise share.
@@ -29,6 +30,7 @@ package struct AggregationClient: Sendable {
 
   let identity: SigningKey
   let schedule: KeySchedule
+  let graphPolicy: GraphPolicy
   var random: RandomStream
   var state = State.ready
   var sent = Sent()
@@ -37,6 +39,7 @@ package struct AggregationClient: Sendable {
   enum State: Sendable {
     case ready
     case advertised(Secrets)
+    case drawn(Secrets, Cohort)
     case shared(Secrets, Sharing)
     case masked(Holding)
     case confirmed(Holding, SurvivorNotice)
@@ -52,22 +55,35 @@ package struct AggregationClient: Sendable {
     let seed: Scalar
   }
 
+  /// A checked roster, seen from one of its members.
+  struct Cohort: Sendable {
+    /// Everybody, sorted.
+    let ids: [ParticipantID]
+    let top: Digest
+    let root: Digest
+    /// The own roster index.
+    let index: Int
+    /// To whom the own secrets are dealt, ascending, without oneself.
+    let dealt: [Int]
+    var count: Int { ids.count }
+  }
+
   /// What step 2 adds.
   struct Sharing: Sendable {
     let cohort: Cohort
     let bundleDigest: Digest
-    /// The key shared with every member, nil at the own index.
-    let shareKeys: [SecretBytes?]
-    /// The shares of the own secrets that the participant keeps.
-    let own: HeldShares
+    /// Whose keys are checked: those to whom shares were dealt, by roster index.
+    let peers: [Int: Peer]
+    /// The shares of the own secrets that the participant keeps (complete graph).
+    let own: HeldShares?
   }
 
-  /// A checked roster, seen from one of its members.
-  struct Cohort: Sendable {
-    let members: [Advertisement]
-    let root: Digest
-    let index: Int
-    var count: Int { members.count }
+  /// Another member whose advertisement was checked.
+  struct Peer: Sendable {
+    let id: ParticipantID
+    let maskKey: AgreementPublicKey
+    /// The key under which shares travel between the two.
+    let shareKey: SecretBytes
   }
 
   /// A participant's shares of another's two secrets.
@@ -79,32 +95,49 @@ package struct AggregationClient: Sendable {
   /// What remains after step 3: shares of others, none of the own secrets.
   struct Holding: Sendable {
     let cohort: Cohort
-    let sharers: [Int]
+    /// The holders of the own shares that were shown to be alive, without oneself, ascending.
+    let alive: [Int]
+    /// Shares of those that dealt to this participant, oneself included on the complete graph.
     let shares: [Int: HeldShares]
   }
 
   /// Messages already sent, for retries.
   struct Sent: Sendable {
     var advertisement: Advertisement?
+    var request: NeighbourRequest?
     var upload: ShareUpload?
-    var input: (plain: [UInt32], delivery: Digest, masked: MaskedInput)?
+    var input: MaskedOnce?
     var confirmation: (notice: SurvivorNotice, signature: ConsistencySignature)?
+    var challenge: (claim: QuorumClaim, signers: [Int])?
     var unmask: UnmaskShares?
   }
 
+  /// The one input of a session.
+  struct MaskedOnce: Sendable {
+    let delivery: Digest
+    /// Input and output, until the upload was acknowledged.
+    var vectors: (plain: [UInt32], masked: MaskedInput)?
+  }
+
   /// Starts a session. All randomness comes from `random`, which must be used for nothing else.
-  package init(parameters: AggregationParameters, identity: SigningKey, random: RandomStream) {
+  ///
+  /// - Parameter graphPolicy: what the participant demands of a sparse graph, whatever the server plans.
+  package init(
+    parameters: AggregationParameters, identity: SigningKey, random: RandomStream,
+    graphPolicy: GraphPolicy = .standard
+  ) {
     self.parameters = parameters
     self.identity = identity
     self.random = random
-    schedule = KeySchedule(sid: parameters.sessionID)
+    self.graphPolicy = graphPolicy
+    schedule = KeySchedule(sid: parameters.sessionID, suite: parameters.suite)
   }
 
   /// The step whose message comes next.
   package var step: AggregationStep {
     switch state {
     case .ready: .advertise
-    case .advertised: .share
+    case .advertised, .drawn: .share
     case .shared: .mask
     case .masked: .confirm
     case .confirmed: .unmask
@@ -125,10 +158,11 @@ package struct AggregationClient: Sendable {
 
   /// Step 1: draws the keys and advertises their public halves.
   ///
-  /// - Throws: `aborted`.
+  /// - Throws: `suiteUnavailable`, `aborted`.
   package mutating func advertise() throws(AggregationError) -> Advertisement {
     if let message = sent.advertisement { return message }
     guard case .ready = state else { throw wrongStep(.advertise) }
+    guard parameters.suite.isAvailable else { throw .suiteUnavailable(parameters.suite) }
     let maskScalar = Scalar(using: &random)
     let secrets = Secrets(
       shareKey: AgreementKey(using: &random), maskScalar: maskScalar,
@@ -144,90 +178,5 @@ package struct AggregationClient: Sendable {
     state = .advertised(secrets)
     sent.advertisement = message
     return message
-  }
-
-  /// Step 2: checks the roster and seals a share of each of the two secrets to every other member.
-  ///
-  /// - Parameter isEnrolled: whether an identity was enrolled by the operator.
-  /// - Throws: `cohortTooSmall`, `cohortTooLarge`, `rosterRootMismatch`, `rosterNotSorted`,
-  ///   `duplicateParticipant`, `ownAdvertisementMissing`, `ownAdvertisementSubstituted`, `notEnrolled`,
-  ///   `badSignature`, `unusableKey`, `conflictingRetry`, `wrongStep`.
-  package mutating func share(
-    roster: Roster, isEnrolled: (ParticipantID) -> Bool
-  ) throws(AggregationError) -> ShareUpload {
-    if let message = sent.upload {
-      guard message.root == roster.root else { throw .conflictingRetry(.share) }
-      return message
-    }
-    guard case .advertised(let secrets) = state else { throw wrongStep(.share) }
-    let cohort = try check(roster, isEnrolled: isEnrolled)
-    var shareKeys: [SecretBytes?] = []
-    for (index, member) in cohort.members.enumerated() {
-      guard index != cohort.index else {
-        shareKeys.append(nil)
-        continue
-      }
-      try shareKeys.append(schedule.shareKey(of: secrets.shareKey, with: member.shareKey, peerID: member.id))
-    }
-    let holders = parameters.graph.holders(of: cohort.index, cohort: cohort.count)
-    let threshold = parameters.threshold(cohort: cohort.count)
-    let xs = holders.map { $0 + 1 }
-    let keyShares = Shamir.split(secrets.maskScalar, threshold: threshold, xs: xs, using: &random)
-    let seedShares = Shamir.split(secrets.seed, threshold: threshold, xs: xs, using: &random)
-    var sealed: [SealedShare] = []
-    var own: HeldShares?
-    for (position, holder) in holders.enumerated() {
-      guard let key = shareKeys[holder] else {
-        own = HeldShares(maskKey: keyShares[position], seed: seedShares[position])
-        continue
-      }
-      sealed.append(
-        SealedShare(
-          recipient: holder,
-          ciphertext: AEAD.seal(
-            keyShares[position].exportBytes() + seedShares[position].exportBytes(), key: key,
-            additionalData: schedule.shareAdditionalData(
-              root: cohort.root, sender: id, recipient: cohort.members[holder].id), using: &random)))
-    }
-    guard let own else { throw .ownEntryMissing(.share) }
-    let bundle = ShareUpload.bundleDigest(of: sealed)
-    let message = ShareUpload(
-      id: id, root: cohort.root, shares: sealed,
-      signature: identity.sign(
-        ShareUpload.signedBytes(sid: parameters.sessionID, root: cohort.root, id: id, bundle: bundle)))
-    state = .shared(
-      secrets, Sharing(cohort: cohort, bundleDigest: bundle, shareKeys: shareKeys, own: own))
-    sent.upload = message
-    return message
-  }
-
-  private func check(
-    _ roster: Roster, isEnrolled: (ParticipantID) -> Bool
-  ) throws(AggregationError) -> Cohort {
-    let members = roster.members
-    guard members.count >= parameters.minimumCohort else {
-      throw .cohortTooSmall(count: members.count, minimum: parameters.minimumCohort)
-    }
-    guard members.count <= parameters.graph.maximumCohort else {
-      throw .cohortTooLarge(count: members.count, maximum: parameters.graph.maximumCohort)
-    }
-    for (member, next) in zip(members, members.dropFirst()) {
-      guard member.id != next.id else { throw .duplicateParticipant(next.id) }
-      guard member.id < next.id else { throw .rosterNotSorted(next.id) }
-    }
-    guard let index = members.firstIndex(where: { $0.id == id }) else { throw .ownAdvertisementMissing }
-    guard members[index] == sent.advertisement else { throw .ownAdvertisementSubstituted }
-    for (position, member) in members.enumerated() where position != index {
-      guard isEnrolled(member.id) else { throw .notEnrolled(member.id) }
-      guard member.isSigned(sid: parameters.sessionID) else { throw .badSignature(member.id, .advertise) }
-      // A reflected key would make a pair of the participant with itself.
-      guard member.shareKey != members[index].shareKey, member.maskKey != members[index].maskKey else {
-        throw .unusableKey(member.id)
-      }
-    }
-    guard Roster.root(of: members, sid: parameters.sessionID) == roster.root else {
-      throw .rosterRootMismatch
-    }
-    return Cohort(members: members, root: roster.root, index: index)
   }
 }

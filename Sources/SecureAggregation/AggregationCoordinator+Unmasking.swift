@@ -33,63 +33,85 @@ package struct AggregationResult: Sendable, Equatable {
 }
 
 extension AggregationCoordinator {
-  /// Whether enough participants revealed their shares. Every one of them reveals one share for each
-  /// sharer, so the threshold is reached for all secrets at once.
-  package var canFinish: Bool {
-    step == .unmask && reveals.count >= parameters.threshold(cohort: members.count)
-  }
+  /// Whether enough participants revealed their shares: the threshold is reached for every sharer.
+  package var canFinish: Bool { step == .unmask && reveals.isSufficient }
 
   /// Takes the revealed shares of a survivor.
   ///
-  /// - Throws: `unknownParticipant`, `malformed` (not exactly one share for each sharer, wrong sizes,
-  ///   non-canonical scalars), `conflictingDuplicate`, `late`, `wrongStep`.
+  /// - Throws: `unknownParticipant`, `malformed` (not exactly one share for each sharer that dealt to it,
+  ///   wrong sizes, non-canonical scalars), `conflictingDuplicate`, `late`, `wrongStep`.
   package mutating func receive(_ message: UnmaskShares) throws(AggregationError) {
     let index = try rosterIndex(of: message.id, at: .unmask)
-    if let earlier = reveals[index] {
-      guard earlier == message else { throw .conflictingDuplicate(message.id, .unmask) }
-      return
-    }
     try requireOpen(.unmask, for: message.id)
     guard inputDigests[index] != nil else { throw .unknownParticipant(message.id, .unmask) }
-    guard message.seedShares.map(\.index) == survivors, message.maskKeyShares.map(\.index) == dropped
-    else { throw .malformed(message.id, .unmask, .wrongEntries) }
-    for share in message.seedShares + message.maskKeyShares {
+    let flat = try checked(message, from: index)
+    if let earlier = reveals.bytes(of: index) {
+      guard earlier == flat else { throw .conflictingDuplicate(message.id, .unmask) }
+      return
+    }
+    reveals.record(flat, of: index)
+  }
+
+  /// The shares in the order of their dealers.
+  private func checked(_ message: UnmaskShares, from index: Int) throws(AggregationError) -> [UInt8] {
+    var seeds = message.seedShares[...]
+    var keys = message.maskKeyShares[...]
+    var flat: [UInt8] = []
+    let dealers = reveals.dealers(of: index)
+    flat.reserveCapacity(dealers.count * 32)
+    for dealer in dealers {
+      let next = inputDigests[dealer] != nil ? seeds.popFirst() : keys.popFirst()
+      guard let share = next, share.index == dealer else {
+        throw .malformed(message.id, .unmask, .wrongEntries)
+      }
       guard share.bytes.count == 32 else { throw .malformed(message.id, .unmask, .wrongSize) }
       do { _ = try Scalar(canonical: share.bytes) } catch {
         throw .malformed(message.id, .unmask, .nonCanonicalScalar)
       }
+      flat += share.bytes
     }
-    reveals[index] = message
+    guard seeds.isEmpty, keys.isEmpty else { throw .malformed(message.id, .unmask, .wrongEntries) }
+    return flat
   }
 
   /// Reconstructs the secrets, checks each against what was advertised, removes the masks and ends the
   /// session. A corrupt share is corrected from spare shares and named in `faults`. Calling it again
   /// returns the same result.
   ///
+  /// - Parameter observe: told when each part begins; for measurements.
   /// - Throws: `tooFewAlive` (more shares are needed), `unrecoverable` (too many are corrupt; more may
   ///   still come, otherwise abort), `wrongStep`. Nothing changes then, and nobody is asked for more than
   ///   the one share that was revealed.
-  package mutating func finish() throws(AggregationError) -> AggregationResult {
+  package mutating func finish(
+    observe: (MaskingPhase) -> Void = { _ in }
+  ) throws(AggregationError) -> AggregationResult {
     if let result { return result }
     try requireStep(.unmask)
-    let needed = parameters.threshold(cohort: members.count)
-    guard reveals.count >= needed else {
-      throw .tooFewAlive(.unmask, count: reveals.count, needed: needed)
+    guard reveals.isSufficient else {
+      throw .tooFewAlive(.unmask, count: reveals.fewest, needed: reveals.threshold)
     }
-    var recovery = Recovery(holders: reveals.keys.sorted(), threshold: needed)
-    let masks = try selfMasks(&recovery) + residualMasks(&recovery)
-
-    MaskKernel.apply(masks, to: &accumulator)
-    RingKernel.reduce(&accumulator, ringBits: parameters.ringBits)
+    observe(.recovering)
+    var recovery = Recovery(reveals)
+    let seeds = try recover(survivors, &recovery) { schedule, member, secret in
+      schedule.commitment(to: secret, id: member.id) == member.seedCommitment
+    }
+    let scalars = try recover(dropped, &recovery) { schedule, member, secret in
+      schedule.maskKey(of: secret, id: member.id).publicKey == member.maskKey
+    }
+    var words = accumulator
+    try removeSelfMasks(of: seeds, from: &words, observe: observe)
+    try removeResidualMasks(of: scalars, from: &words, observe: observe)
+    observe(.concluding)
+    RingKernel.reduce(&words, ringBits: parameters.ringBits)
     let result = AggregationResult(
-      sum: accumulator, ringBits: parameters.ringBits, cohort: members.map(\.id), shared: ids(of: sharers),
+      sum: words, ringBits: parameters.ringBits, cohort: members.map(\.id), shared: ids(of: sharers),
       survivors: ids(of: survivors), droppedBeforeUpload: ids(of: dropped),
       faults: recovery.faults.map {
         ShareFault(dealer: members[$0.dealer].id, holder: members[$0.holder].id)
       },
-      transcript: transcript(of: accumulator))
+      transcript: transcript(of: words))
     accumulator = []
-    reveals = [:]
+    reveals = RevealBook()
     self.result = result
     step = .finished
     return result
@@ -98,57 +120,77 @@ extension AggregationCoordinator {
   /// U2 \ U3, ascending.
   private var dropped: [Int] { sharers.filter { inputDigests[$0] == nil } }
 
-  private func selfMasks(_ recovery: inout Recovery) throws(AggregationError) -> [Mask] {
-    var masks: [Mask] = []
-    for (position, dealer) in survivors.enumerated() {
-      let member = members[dealer]
-      let seed = try recover(
-        dealer, from: &recovery, share: { $0.seedShares[position].bytes },
-        isRight: { schedule.commitment(to: $0, id: member.id) == member.seedCommitment })
-      masks.append(Mask(stream: schedule.selfMask(of: seed, id: member.id), isAdded: false))
-    }
-    return masks
-  }
-
-  /// The pairwise masks towards those that dropped, which nobody cancelled.
-  private func residualMasks(_ recovery: inout Recovery) throws(AggregationError) -> [Mask] {
-    guard let root = roster?.root else { return [] }
-    let alive = Set(survivors)
-    var masks: [Mask] = []
-    for (position, dealer) in dropped.enumerated() {
-      let member = members[dealer]
-      let scalar = try recover(
-        dealer, from: &recovery, share: { $0.maskKeyShares[position].bytes },
-        isRight: { schedule.maskKey(of: $0, id: member.id).publicKey == member.maskKey })
-      let key = schedule.maskKey(of: scalar, id: member.id)
-      let neighbours = parameters.graph.neighbours(of: dealer, cohort: members.count)
-      for survivor in neighbours where alive.contains(survivor) {
-        let peer = members[survivor]
-        let stream = try schedule.pairMask(
-          of: key, id: member.id, with: peer.maskKey, peerID: peer.id, root: root)
-        // The survivor added it if its index is the lower one; here it is undone.
-        masks.append(Mask(stream: stream, isAdded: dealer < survivor))
-      }
-    }
-    return masks
-  }
-
   private func recover(
-    _ dealer: Int, from recovery: inout Recovery, share: (UnmaskShares) -> [UInt8],
-    isRight: (Scalar) -> Bool
-  ) throws(AggregationError) -> Scalar {
-    var shares: [Int: Scalar] = [:]
-    for (holder, message) in reveals {
-      do { shares[holder] = try Scalar(canonical: share(message)) } catch {
-        throw .malformed(members[holder].id, .unmask, .nonCanonicalScalar)
+    _ dealers: [Int], _ recovery: inout Recovery,
+    isRight: @Sendable (KeySchedule, Advertisement, Scalar) -> Bool
+  ) throws(AggregationError) -> [Scalar] {
+    let schedule = schedule
+    let members = members
+    do throws(Recovery.Unrecoverable) {
+      return try recovery.secrets(of: dealers) { isRight(schedule, members[$0], $1) }
+    } catch {
+      throw .unrecoverable(
+        dealer: members[error.dealer].id, shares: error.shares, needed: reveals.threshold)
+    }
+  }
+
+  /// How many masks are removed in one pass over the vector: enough to keep it in cache chunk by chunk,
+  /// few enough to hold their keys.
+  private static let masksPerPass = 4_096
+
+  private func removeSelfMasks(
+    of seeds: [Scalar], from words: inout [UInt32], observe: (MaskingPhase) -> Void
+  ) throws(AggregationError) {
+    let dealers = Array(zip(survivors, seeds))
+    for start in stride(from: 0, to: dealers.count, by: AggregationCoordinator.masksPerPass) {
+      observe(.agreeing)
+      var masks: [Mask] = []
+      for (index, seed) in dealers[start..<min(start + AggregationCoordinator.masksPerPass, dealers.count)] {
+        masks.append(Mask(stream: try schedule.selfMask(of: seed, id: members[index].id), isAdded: false))
+      }
+      observe(.expanding(masks: masks.count))
+      MaskKernel.apply(masks, to: &words, ringBits: parameters.ringBits)
+    }
+  }
+
+  /// Removes the pairwise masks towards those that dropped, which nobody cancelled.
+  private func removeResidualMasks(
+    of scalars: [Scalar], from words: inout [UInt32], observe: (MaskingPhase) -> Void
+  ) throws(AggregationError) {
+    guard let root = roster?.root else { return }
+    let schedule = schedule
+    let members = members
+    var pairs: [(key: AgreementKey, dealer: Int, survivor: Int)] = []
+    func remove(_ words: inout [UInt32]) throws(AggregationError) {
+      observe(.agreeing)
+      let masks = try parallelMap(pairs) { pair throws(AggregationError) in
+        let (member, peer) = (members[pair.dealer], members[pair.survivor])
+        // The survivor added it if its index is the lower one; here it is undone.
+        return Mask(
+          stream: try schedule.pairMask(
+            of: pair.key, id: member.id, with: peer.maskKey, peerID: peer.id, root: root),
+          isAdded: pair.dealer < pair.survivor)
+      }
+      observe(.expanding(masks: masks.count))
+      MaskKernel.apply(masks, to: &words, ringBits: parameters.ringBits)
+      pairs = []
+    }
+    // Who drew whom, the other way round, among those that uploaded.
+    var drawnBy: [Int: [Int]] = [:]
+    for survivor in survivors {
+      for index in dealt[survivor] ?? [] where inputDigests[index] == nil {
+        drawnBy[index, default: []].append(survivor)
       }
     }
-    guard let secret = recovery.secret(of: dealer, shares: shares, isRight: isRight) else {
-      throw .unrecoverable(
-        dealer: members[dealer].id, shares: reveals.count,
-        needed: parameters.threshold(cohort: members.count))
+    for (dealer, scalar) in zip(dropped, scalars) {
+      let key = schedule.maskKey(of: scalar, id: members[dealer].id)
+      let drawn = (dealt[dealer] ?? []).filter { inputDigests[$0] != nil }
+      for survivor in Set(drawn).union(drawnBy[dealer] ?? []).sorted() {
+        pairs.append((key, dealer, survivor))
+      }
+      if pairs.count >= AggregationCoordinator.masksPerPass { try remove(&words) }
     }
-    return secret
+    if !pairs.isEmpty { try remove(&words) }
   }
 
   private func transcript(of sum: [UInt32]) -> Digest {

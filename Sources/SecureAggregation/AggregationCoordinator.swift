@@ -1,8 +1,8 @@
 import Cryptography
 
 /// The server's side of one secure aggregation: a pure state machine that receives the participants'
-/// messages, closes one step after the other, and unmasks the sum. Apart from keys, signatures and shares
-/// it holds one vector: memory is O(dimension), independent of the number of participants.
+/// messages, closes one step after the other, and unmasks the sum. It holds one vector, however many
+/// participants there are; keys, signatures and shares add some kilobytes for each of them.
 ///
 /// Every message may come twice; a second, different one is refused. An error names the peer and leaves
 /// everything as it was. Signatures of steps 1, 2 and 4 are checked here; that a masked input and the
@@ -22,27 +22,37 @@ package struct AggregationCoordinator: Sendable {
   package internal(set) var result: AggregationResult?
 
   let isEnrolled: @Sendable (ParticipantID) -> Bool
+  let graphPolicy: GraphPolicy
   let schedule: KeySchedule
   var advertisements: [ParticipantID: Advertisement] = [:]
+  /// All keys advertised so far.
+  var keys: Set<AgreementPublicKey> = []
   var indices: [ParticipantID: Int] = [:]
-  /// Sealed shares by sender, until they are delivered.
-  var uploads: [Int: [SealedShare]] = [:]
+  var tree = RosterTree([])
+  /// To whom a sharer dealt, ascending, by its index.
+  var dealt: [Int: [Int]] = [:]
+  /// Sealed shares by recipient, until inputs are closed.
+  var inbox: [Int: [DeliveredShare]] = [:]
   var evidence: [Int: ShareEvidence] = [:]
   var inputDigests: [Int: Digest] = [:]
   var confirmations: [Int: ConsistencySignature] = [:]
-  var reveals: [Int: UnmaskShares] = [:]
+  var reveals = RevealBook()
   /// The sum of the masked inputs, modulo 2^32.
   var accumulator: [UInt32] = []
 
   /// Starts a session.
   ///
-  /// - Parameter isEnrolled: whether an identity was enrolled by the operator.
+  /// - Parameters:
+  ///   - graphPolicy: what is demanded of a sparse graph; participants demand it as well.
+  ///   - isEnrolled: whether an identity was enrolled by the operator.
   package init(
-    parameters: AggregationParameters, isEnrolled: @escaping @Sendable (ParticipantID) -> Bool
+    parameters: AggregationParameters, graphPolicy: GraphPolicy = .standard,
+    isEnrolled: @escaping @Sendable (ParticipantID) -> Bool
   ) {
     self.parameters = parameters
+    self.graphPolicy = graphPolicy
     self.isEnrolled = isEnrolled
-    schedule = KeySchedule(sid: parameters.sessionID)
+    schedule = KeySchedule(sid: parameters.sessionID, suite: parameters.suite)
   }
 
   /// Who is still awaited at this step, sorted. Empty while advertising, when nobody is known yet.
@@ -52,7 +62,7 @@ package struct AggregationCoordinator: Sendable {
     case .share: ids(of: members.indices.filter { evidence[$0] == nil })
     case .mask: ids(of: sharers.filter { inputDigests[$0] == nil })
     case .confirm: ids(of: survivors.filter { confirmations[$0] == nil })
-    case .unmask: ids(of: survivors.filter { reveals[$0] == nil })
+    case .unmask: ids(of: survivors.filter { !reveals.contains($0) })
     }
   }
 
@@ -64,7 +74,11 @@ package struct AggregationCoordinator: Sendable {
   /// U3, ascending.
   var survivors: [Int] { inputDigests.keys.sorted() }
   var members: [Advertisement] { roster?.members ?? [] }
-  var minimumAlive: Int { parameters.minimumAlive(cohort: members.count) }
+  var minimumAlive: Int {
+    max(
+      parameters.minimumAlive(cohort: members.count),
+      graphPolicy.minimumSurvivors(parameters, cohort: members.count))
+  }
 
   func ids(of indices: [Int]) -> [ParticipantID] { indices.map { members[$0].id } }
 
@@ -106,11 +120,10 @@ package struct AggregationCoordinator: Sendable {
     guard AggregationCoordinator.isUsable(message.shareKey), AggregationCoordinator.isUsable(message.maskKey)
     else { throw .unusableKey(message.id) }
     // One participant's keys under another's name would make every receiver refuse the roster.
-    guard
-      !advertisements.values.contains(where: {
-        $0.shareKey == message.shareKey || $0.maskKey == message.maskKey
-      })
+    guard message.shareKey != message.maskKey, !keys.contains(message.shareKey),
+      !keys.contains(message.maskKey)
     else { throw .unusableKey(message.id) }
+    keys.formUnion([message.shareKey, message.maskKey])
     advertisements[message.id] = message
   }
 
@@ -126,15 +139,19 @@ package struct AggregationCoordinator: Sendable {
 
   /// Closes step 1 and fixes the roster.
   ///
-  /// - Throws: `cohortTooSmall`, and the step stays open; `wrongStep`.
+  /// - Throws: `cohortTooSmall`, `graphTooWeak` (for so few), and the step stays open; `wrongStep`.
   package mutating func closeAdvertising() throws(AggregationError) -> Roster {
     try requireStep(.advertise)
-    guard advertisements.count >= parameters.minimumCohort else {
-      throw .cohortTooSmall(count: advertisements.count, minimum: parameters.minimumCohort)
+    let minimum = max(parameters.minimumCohort, parameters.graph.minimumCohort)
+    guard advertisements.count >= minimum else {
+      throw .cohortTooSmall(count: advertisements.count, minimum: minimum)
     }
+    try graphPolicy.check(parameters, cohort: advertisements.count)
     let members = advertisements.values.sorted { $0.id < $1.id }
+    tree = RosterTree(members)
     let roster = Roster(
-      members: members, root: Roster.root(of: members, sid: parameters.sessionID))
+      members: members,
+      root: Roster.root(ids: members.map(\.id), top: tree.top, sid: parameters.sessionID))
     for (index, member) in members.enumerated() { indices[member.id] = index }
     self.roster = roster
     step = .share
@@ -143,10 +160,48 @@ package struct AggregationCoordinator: Sendable {
 
   // MARK: Step 2
 
+  /// What participants of the sparse graph draw their neighbours from; nil before the roster is fixed.
+  package var commitment: RosterCommitment? {
+    roster.map { RosterCommitment(ids: $0.members.map(\.id), top: tree.top) }
+  }
+
+  /// Opens the advertisements of the neighbours that a participant drew, and its own.
+  ///
+  /// - Throws: `graphMismatch`, `unknownParticipant`, `wrongRoster`, `malformed` (not exactly as many
+  ///   neighbours as the graph's degree, in order, without oneself), `late`, `wrongStep`.
+  package func open(_ request: NeighbourRequest) throws(AggregationError) -> RosterOpening {
+    guard let roster else { throw .wrongStep(called: .share, current: step) }
+    guard case .sparse(let degree, _) = parameters.graph else { throw .graphMismatch }
+    let index = try rosterIndex(of: request.id, at: .share)
+    try requireOpen(.share, for: request.id)
+    guard request.root == roster.root else { throw .wrongRoster(request.id) }
+    let neighbours = request.neighbours
+    guard neighbours.count == degree else { throw .malformed(request.id, .share, .wrongEntries) }
+    try checkIndices(neighbours, of: request.id, index: index)
+    return opening(of: (neighbours + [index]).sorted())
+  }
+
+  private func opening(of indices: [Int]) -> RosterOpening {
+    RosterOpening(
+      indices: indices, members: indices.map { members[$0] }, hashes: tree.hashes(proving: indices))
+  }
+
+  private func checkIndices(
+    _ indices: [Int], of id: ParticipantID, index: Int
+  ) throws(AggregationError) {
+    guard indices.allSatisfy({ $0 >= 0 && $0 < members.count }) else {
+      throw .malformed(id, .share, .indexOutOfRange)
+    }
+    guard zip(indices, indices.dropFirst()).allSatisfy({ $0 < $1 }) else {
+      throw .malformed(id, .share, .notAscending)
+    }
+    guard !indices.contains(index) else { throw .malformed(id, .share, .selfAddressed) }
+  }
+
   /// Takes the sealed shares of a participant.
   ///
-  /// - Throws: `unknownParticipant`, `wrongRoster`, `malformed`, `badSignature`, `conflictingDuplicate`,
-  ///   `late`, `wrongStep`.
+  /// - Throws: `unknownParticipant`, `wrongRoster`, `malformed`, `badSignature`, `inDegreeTooLarge` (too
+  ///   many participants drew the one that is named), `conflictingDuplicate`, `late`, `wrongStep`.
   package mutating func receive(_ message: ShareUpload) throws(AggregationError) {
     guard let roster else { throw .wrongStep(called: .share, current: step) }
     let index = try rosterIndex(of: message.id, at: .share)
@@ -161,11 +216,16 @@ package struct AggregationCoordinator: Sendable {
     try requireOpen(.share, for: message.id)
     guard message.root == roster.root else { throw .wrongRoster(message.id) }
     let recipients = message.shares.map(\.recipient)
-    guard !recipients.contains(index) else { throw .malformed(message.id, .share, .selfAddressed) }
-    let holders = parameters.graph.holders(of: index, cohort: members.count).filter { $0 != index }
-    guard recipients == holders else { throw .malformed(message.id, .share, .wrongEntries) }
+    try checkIndices(recipients, of: message.id, index: index)
+    guard recipients.count == parameters.graph.degree(cohort: members.count) else {
+      throw .malformed(message.id, .share, .wrongEntries)
+    }
     guard message.shares.allSatisfy({ $0.ciphertext.count == SealedShare.byteCount }) else {
       throw .malformed(message.id, .share, .wrongSize)
+    }
+    let maximum = parameters.graph.maximumInDegree(cohort: members.count)
+    if let crowded = recipients.first(where: { (inbox[$0]?.count ?? 0) >= maximum }) {
+      throw .inDegreeTooLarge(members[crowded].id, count: maximum + 1, maximum: maximum)
     }
     let signed = ShareUpload.signedBytes(
       sid: parameters.sessionID, root: roster.root, id: message.id, bundle: bundle)
@@ -173,33 +233,38 @@ package struct AggregationCoordinator: Sendable {
       throw .badSignature(message.id, .share)
     }
     evidence[index] = entry
-    uploads[index] = message.shares
+    dealt[index] = recipients
+    for share in message.shares {
+      inbox[share.recipient, default: []].append(
+        DeliveredShare(sender: index, ciphertext: share.ciphertext))
+    }
   }
 
-  /// Closes step 2: who shared is alive (U2); returns what to send to each of them.
+  /// Closes step 2: who shared is alive (U2). `delivery` then says what to send to each of them.
   ///
   /// - Throws: `tooFewAlive`, and the step stays open; `wrongStep`.
-  package mutating func closeSharing() throws(AggregationError) -> [ParticipantID: ShareDelivery] {
+  package mutating func closeSharing() throws(AggregationError) {
     try requireStep(.share)
-    let sharers = sharers
-    guard sharers.count >= minimumAlive else {
-      throw .tooFewAlive(.share, count: sharers.count, needed: minimumAlive)
+    guard evidence.count >= minimumAlive else {
+      throw .tooFewAlive(.share, count: evidence.count, needed: minimumAlive)
     }
-    let proofs = sharers.compactMap { evidence[$0] }
-    var delivered: [Int: [DeliveredShare]] = [:]
-    for sender in sharers {
-      for share in uploads[sender] ?? [] where evidence[share.recipient] != nil {
-        delivered[share.recipient, default: []].append(
-          DeliveredShare(sender: sender, ciphertext: share.ciphertext))
-      }
-    }
-    uploads = [:]
     accumulator = [UInt32](repeating: 0, count: parameters.dimension)
     step = .mask
-    return Dictionary(
-      uniqueKeysWithValues: sharers.map {
-        (members[$0].id, ShareDelivery(evidence: proofs, shares: delivered[$0] ?? []))
-      })
+  }
+
+  /// The answer to a sharer once sharing is closed, until inputs are.
+  ///
+  /// - Throws: `unknownParticipant` (it did not share), `late`, `wrongStep`.
+  package func delivery(for id: ParticipantID) throws(AggregationError) -> ShareDelivery {
+    let index = try rosterIndex(of: id, at: .mask)
+    try requireOpen(.mask, for: id)
+    guard let dealt = dealt[index] else { throw .unknownParticipant(id, .mask) }
+    let shares = (inbox[index] ?? []).sorted { $0.sender < $1.sender }
+    let proofs = (dealt + [index]).sorted().compactMap { evidence[$0] }
+    let known = Set(dealt)
+    let strangers = shares.map(\.sender).filter { !known.contains($0) }
+    return ShareDelivery(
+      evidence: proofs, shares: shares, opening: strangers.isEmpty ? .empty : opening(of: strangers))
   }
 
   // MARK: Step 3
@@ -234,6 +299,7 @@ package struct AggregationCoordinator: Sendable {
     }
     let notice = SurvivorNotice(shared: sharers, uploaded: survivors)
     self.notice = notice
+    inbox = [:]
     step = .confirm
     return notice
   }
@@ -271,7 +337,33 @@ package struct AggregationCoordinator: Sendable {
     let quorum = Quorum(
       signatures: confirmations.keys.sorted().compactMap { confirmations[$0] })
     self.quorum = quorum
+    reveals = RevealBook(
+      dealt: dealt, keepsOwn: parameters.graph.keepsOwnShare,
+      threshold: parameters.threshold(cohort: members.count))
     step = .unmask
     return quorum
+  }
+
+  /// Who signed the survivor list, for participants that check a sample; nil before the step is closed.
+  package var quorumClaim: QuorumClaim? {
+    quorum == nil ? nil : QuorumClaim(signers: confirmations.keys.sorted())
+  }
+
+  /// The signatures of the signers that a participant chose.
+  ///
+  /// - Throws: `unknownParticipant` (the sender is no survivor), `malformed` (not ascending, or somebody
+  ///   who did not sign), `wrongStep`.
+  package func quorum(
+    of signers: [Int], for id: ParticipantID
+  ) throws(AggregationError) -> Quorum {
+    guard quorum != nil else { throw .wrongStep(called: .unmask, current: step) }
+    let index = try rosterIndex(of: id, at: .unmask)
+    guard inputDigests[index] != nil else { throw .unknownParticipant(id, .unmask) }
+    guard zip(signers, signers.dropFirst()).allSatisfy({ $0 < $1 }) else {
+      throw .malformed(id, .unmask, .notAscending)
+    }
+    let signatures = signers.compactMap { confirmations[$0] }
+    guard signatures.count == signers.count else { throw .malformed(id, .unmask, .wrongEntries) }
+    return Quorum(signatures: signatures)
   }
 }

@@ -1,4 +1,4 @@
-import Cryptography
+package import Cryptography
 
 /// Why a step of secure aggregation was refused. Payloads are identifiers, positions and counts, never
 /// keys, shares or inputs. Nothing was sent and no state changed when one of these is thrown.
@@ -11,6 +11,8 @@ package enum AggregationError: Error, Equatable, Sendable {
     case minimumCohort = "minimum cohort"
     case minimumSurvivors = "minimum number of survivors"
     case corruptPermille = "corrupt fraction in thousandths"
+    case degree = "degree of the sparse graph"
+    case threshold = "threshold of the sparse graph"
   }
 
   /// What is wrong with the form of a message.
@@ -36,6 +38,14 @@ package enum AggregationError: Error, Equatable, Sendable {
   case cohortTooSmall(count: Int, minimum: Int)
   /// The roster is larger than the graph allows.
   case cohortTooLarge(count: Int, maximum: Int)
+  /// Degree and threshold do not protect a cohort of this size with the probability that is demanded.
+  case graphTooWeak(cohort: Int, degree: Int, threshold: Int)
+  /// A call or message of the other graph.
+  case graphMismatch
+  /// More participants drew the one named than an honest draw gives: somebody is being crowded.
+  case inDegreeTooLarge(ParticipantID, count: Int, maximum: Int)
+  /// The processor has no instructions for the key-stream suite of the descriptor.
+  case suiteUnavailable(KeyStreamSuite)
   /// Fewer participants are alive at a step than the threshold or T_min asks for.
   case tooFewAlive(AggregationStep, count: Int, needed: Int)
   /// Fewer valid signatures on the survivor list than the quorum.
@@ -50,6 +60,8 @@ package enum AggregationError: Error, Equatable, Sendable {
   case rosterNotSorted(ParticipantID)
   /// The root published with the roster is not the root of its members.
   case rosterRootMismatch
+  /// An opened advertisement is not that of the participant named.
+  case openingRejected(ParticipantID)
   /// The roster lacks this participant's own advertisement.
   case ownAdvertisementMissing
   /// The roster contains another advertisement under this participant's identity.
@@ -112,6 +124,12 @@ extension AggregationError: CustomStringConvertible {
       "only \(count) participants are alive in step “\(step.rawValue)” but \(needed) are needed"
     case .quorumTooSmall(let count, let needed):
       "only \(count) participants signed the same survivor list but \(needed) are needed"
+    case .graphTooWeak(let cohort, let degree, let threshold):
+      "a graph of degree \(degree) with threshold \(threshold) does not protect a cohort of \(cohort)"
+        + " well enough; ask for the parameters of that size or a larger cohort"
+    case .graphMismatch: "the message belongs to another kind of neighbour graph than this session's"
+    case .suiteUnavailable(let suite):
+      "this processor has no instructions for the key stream \(suite.rawValue); use chacha20"
     case .ringTooNarrow(let magnitude):
       "the sum can reach \(magnitude), which no ring of up to 32 bits holds: lower the scale, clip or cohort"
     case .invalidBound: "a ring width needs a bound ≥ 0, a finite variance ≥ 0 and a dimension ≥ 1"
@@ -131,6 +149,10 @@ extension AggregationError: CustomStringConvertible {
     case .duplicateParticipant(let id): "participant \(short(id)) occurs twice in the roster"
     case .rosterNotSorted(let id): "the roster is not sorted at participant \(short(id))"
     case .rosterRootMismatch: "the roster's root does not belong to its members"
+    case .openingRejected(let id):
+      "the opened advertisement of participant \(short(id)) belongs to somebody else"
+    case .inDegreeTooLarge(let id, let count, let maximum):
+      "\(count) participants drew \(short(id)) as neighbour but at most \(maximum) can by chance"
     case .ownAdvertisementMissing: "the roster lacks our own advertisement"
     case .ownAdvertisementSubstituted: "the roster contains a forged advertisement in our name"
     case .ownEntryMissing(let step): "the server's list of step “\(step.rawValue)” lacks our own entry"

@@ -38,6 +38,8 @@ package struct AggregationParameters: Sendable, Equatable {
   package let minimumSurvivors: Int
   /// The assumed fraction of participants that collude with the server, in thousandths (gamma·1000).
   package let corruptPermille: Int
+  /// The suite that expands mask seeds.
+  package let suite: KeyStreamSuite
   /// Who masks against, and holds shares of, whom.
   package let graph: NeighbourGraph
 
@@ -46,7 +48,7 @@ package struct AggregationParameters: Sendable, Equatable {
   /// - Throws: `invalidParameter` naming the field and the values that it may have.
   package init(
     sessionID: Digest, dimension: Int, ringBits: Int, minimumCohort: Int, minimumSurvivors: Int,
-    corruptPermille: Int, graph: NeighbourGraph = .complete
+    corruptPermille: Int, suite: KeyStreamSuite = .chacha20, graph: NeighbourGraph = .complete
   ) throws(AggregationError) {
     func check(
       _ parameter: AggregationError.Parameter, _ value: Int, _ allowed: ClosedRange<Int>
@@ -64,12 +66,17 @@ package struct AggregationParameters: Sendable, Equatable {
     try check(.minimumCohort, minimumCohort, 2...graph.maximumCohort)
     try check(.minimumSurvivors, minimumSurvivors, 2...minimumCohort)
     try check(.corruptPermille, corruptPermille, 0...333)
+    if case .sparse(let degree, let threshold) = graph {
+      try check(.degree, degree, 2...NeighbourGraph.maximumDegree)
+      try check(.threshold, threshold, 2...degree)
+    }
     self.sessionID = sessionID
     self.dimension = dimension
     self.ringBits = ringBits
     self.minimumCohort = minimumCohort
     self.minimumSurvivors = minimumSurvivors
     self.corruptPermille = corruptPermille
+    self.suite = suite
     self.graph = graph
   }
 
@@ -85,44 +92,12 @@ package struct AggregationParameters: Sendable, Equatable {
     RingVector.packedByteCount(dimension: dimension, ringBits: ringBits)
   }
 
-  /// The fewest participants that must be alive at any step: enough shares, and enough inputs.
-  func minimumAlive(cohort n: Int) -> Int { max(threshold(cohort: n), minimumSurvivors) }
-}
-
-/// Who masks against, and holds shares of, whom.
-///
-/// The seam for the sparse graph of Bell et al. 2020: the state machines ask this type for neighbours and
-/// thresholds and assume nothing else about the graph.
-package enum NeighbourGraph: Sendable, Hashable {
-  /// Everybody with everybody (Bonawitz et al. 2017), each participant holding a share of its own
-  /// secrets too; for at most 200 participants.
-  case complete
-
-  /// The largest roster that this graph is meant for.
-  package var maximumCohort: Int {
-    switch self {
-    case .complete: 200
-    }
-  }
-
-  /// t, the number of shares that reconstruct a secret: ⌊2n/3⌋ + 1.
-  package func threshold(cohort n: Int) -> Int {
-    switch self {
-    case .complete: 2 * n / 3 + 1
-    }
-  }
-
-  /// The roster indices, ascending, that share a pairwise mask with `index`.
-  package func neighbours(of index: Int, cohort n: Int) -> [Int] {
-    switch self {
-    case .complete: (0..<n).filter { $0 != index }
-    }
-  }
-
-  /// The roster indices, ascending, that hold a share of the secrets of `index`, itself included.
-  package func holders(of index: Int, cohort n: Int) -> [Int] {
-    switch self {
-    case .complete: Array(0..<n)
+  /// The fewest participants of the whole cohort that must be alive at any step. On the sparse graph the
+  /// threshold concerns a participant's own neighbours and is checked apart.
+  func minimumAlive(cohort n: Int) -> Int {
+    switch graph {
+    case .complete: max(threshold(cohort: n), minimumSurvivors)
+    case .sparse: minimumSurvivors
     }
   }
 }

@@ -4,6 +4,7 @@ import Cryptography
 /// All of them are bound to sid.
 struct KeySchedule: Sendable {
   let sid: Digest
+  let suite: KeyStreamSuite
 
   /// The mask key pair of a shared scalar z.
   func maskKey(of scalar: Scalar, id: ParticipantID) -> AgreementKey {
@@ -16,8 +17,8 @@ struct KeySchedule: Sendable {
   }
 
   /// PRG(b), the self-mask.
-  func selfMask(of seed: Scalar, id: ParticipantID) -> KeyStream {
-    KeyStream(seed: Hash.derive(domain: Domain.selfMask, [sid.bytes, id.bytes], key: seed.secretBytes))
+  func selfMask(of seed: Scalar, id: ParticipantID) throws(AggregationError) -> KeyStream {
+    try stream(Hash.derive(domain: Domain.selfMask, [sid.bytes, id.bytes], key: seed.secretBytes))
   }
 
   /// PRG(s_ij), the pairwise mask; the same for both ends.
@@ -27,9 +28,12 @@ struct KeySchedule: Sendable {
   ) throws(AggregationError) -> KeyStream {
     let shared = try agree(key, with: peer, peerID: peerID)
     let (low, high) = id < peerID ? (id, peerID) : (peerID, id)
-    return KeyStream(
-      seed: Hash.derive(
-        domain: Domain.pairMask, [sid.bytes, root.bytes, low.bytes, high.bytes], key: shared))
+    return try stream(
+      Hash.derive(domain: Domain.pairMask, [sid.bytes, root.bytes, low.bytes, high.bytes], key: shared))
+  }
+
+  private func stream(_ seed: SecretBytes) throws(AggregationError) -> KeyStream {
+    do { return try KeyStream(seed: seed, suite: suite) } catch { throw .suiteUnavailable(suite) }
   }
 
   /// The key under which two participants seal shares to each other; the same for both ends.

@@ -1,5 +1,4 @@
 import Cryptography
-import Dispatch
 
 /// One mask that is added to or subtracted from a vector.
 struct Mask: Sendable {
@@ -7,58 +6,103 @@ struct Mask: Sendable {
   let isAdded: Bool
 }
 
-/// The loop that costs the time: key streams are expanded chunk by chunk into 64 KiB of scratch memory
-/// and added at once, every mask on the same chunk of the vector before the next chunk, so that scratch
-/// and vector stay in cache. Chunks are independent and run on all cores.
+/// The loop that costs the time: key streams are expanded chunk by chunk and added at once, every mask of
+/// a batch on the same chunk of the vector before the next chunk, so that key stream and sum stay in cache.
+///
+/// Word i of a mask, which other implementations have to match:
+/// - ring of 16 bits: the i-th little-endian 16-bit word of the key stream, so that a chunk of 64 KiB holds
+///   32,768 words and a mask costs half the key stream;
+/// - rings of 20, 24 and 32 bits: the i-th little-endian 32-bit word of the key stream, 16,384 words to a
+///   chunk, reduced modulo 2^b.
+/// The vector is masked modulo 2^b.
 enum MaskKernel {
-  /// Words of one chunk.
-  static let chunkWords = KeyStream.chunkBytes / 4
-  /// Chunks that one piece of parallel work covers: enough to pay for its scratch memory.
-  static let chunksPerPiece = 4
+  /// Bytes of key stream that one word of the ring takes.
+  static func laneBytes(ringBits: Int) -> Int { ringBits == 16 ? 2 : 4 }
 
-  /// Adds or subtracts all masks, modulo 2^32. Word i of a mask is the i-th little-endian 32-bit word of
-  /// its key stream; a ring of b bits is obtained by reducing the result modulo 2^b.
-  static func apply(_ masks: [Mask], to words: inout [UInt32]) {
-    guard !masks.isEmpty else { return }
+  /// Adds or subtracts all masks modulo 2^`ringBits`; every word is reduced afterwards, whatever it was.
+  ///
+  /// - Parameters:
+  ///   - masks: any number. A session with more masks than fit in memory calls this batch by batch.
+  ///   - words: the vector.
+  ///   - ringBits: 16, 20, 24 or 32.
+  ///   - workers: how many threads may work; every core if nil. With one, the calling thread does it all.
+  static func apply(
+    _ masks: [Mask], to words: inout [UInt32], ringBits: Int = 32, workers: Int? = nil
+  ) {
+    guard !masks.isEmpty, !words.isEmpty else { return RingKernel.reduce(&words, ringBits: ringBits) }
+    let lane = laneBytes(ringBits: ringBits)
+    let plan = MaskPlan(streamBytes: words.count * lane, masks: masks.count, workers: workers)
     words.withUnsafeMutableBufferPointer { words in
-      // Safe to share: every piece writes its own range, and the loop returns before the pointer dies.
+      // Safe to share: only the task that holds the lock of a chunk writes its words, and `run` returns
+      // before the pointer dies.
       nonisolated(unsafe) let words = words
-      let pieceWords = chunkWords * chunksPerPiece
-      let pieces = (words.count + pieceWords - 1) / pieceWords
-      guard pieces > 1 else { return run(masks, piece: 0, of: words) }
-      DispatchQueue.concurrentPerform(iterations: pieces) { run(masks, piece: $0, of: words) }
-    }
-  }
-
-  private static func run(_ masks: [Mask], piece: Int, of words: UnsafeMutableBufferPointer<UInt32>) {
-    // A `SecretBytes` as scratch: aligned, and wiped at the end.
-    _ = SecretBytes(count: KeyStream.chunkBytes) { scratch in
-      for chunk in piece * chunksPerPiece..<(piece + 1) * chunksPerPiece {
-        let start = chunk * chunkWords
-        guard start < words.count else { return }
-        let count = min(chunkWords, words.count - start)
-        let target = UnsafeMutableBufferPointer(rebasing: words[start..<start + count])
-        let bytes = UnsafeMutableRawBufferPointer(rebasing: scratch[..<(count * 4)])
-        for mask in masks {
-          mask.stream.writeChunk(UInt32(chunk), into: bytes)
-          combine(UnsafeRawBufferPointer(bytes), isAdded: mask.isAdded, into: target)
+      plan.run { task, scratch in
+        let first = task.chunk * (KeyStream.chunkBytes / lane)
+        let count = task.bytes / lane
+        let target = UnsafeMutableBufferPointer(rebasing: words[first..<first + count])
+        let masks = masks[task.masks]
+        if lane == 2 {
+          let sum = scratch.sum(of: UInt16.self, count: count)
+          expand(masks, task, scratch.keyStream, into: sum, clearing: true)
+          plan.merging(task) { merge(UnsafeBufferPointer(sum), into: target, mask: 0xFFFF) }
+        } else if plan.groups == 1 {
+          expand(masks, task, scratch.keyStream, into: target, clearing: false)
+          reduce(target, ringBits: ringBits)
+        } else {
+          let sum = scratch.sum(of: UInt32.self, count: count)
+          expand(masks, task, scratch.keyStream, into: sum, clearing: true)
+          plan.merging(task) {
+            merge(UnsafeBufferPointer(sum), into: target, mask: RingWidth.mask(ringBits))
+          }
         }
       }
     }
   }
 
+  /// Adds the masks' part of one chunk to `sum`, which is first set to zero if `clearing`.
   @inline(__always)
-  private static func combine(
-    _ bytes: UnsafeRawBufferPointer, isAdded: Bool, into target: UnsafeMutableBufferPointer<UInt32>
+  private static func expand<Word: FixedWidthInteger>(
+    _ masks: ArraySlice<Mask>, _ task: MaskPlan.Task, _ keyStream: UnsafeMutableRawBufferPointer,
+    into sum: UnsafeMutableBufferPointer<Word>, clearing: Bool
   ) {
-    guard let source = bytes.baseAddress?.assumingMemoryBound(to: UInt32.self),
-      let target = target.baseAddress
-    else { return }
-    let count = bytes.count / 4
-    if isAdded {
-      for index in 0..<count { target[index] &+= UInt32(littleEndian: source[index]) }
-    } else {
-      for index in 0..<count { target[index] &-= UInt32(littleEndian: source[index]) }
+    if clearing { sum.update(repeating: 0) }
+    for mask in masks {
+      mask.stream.withChunk(UInt32(task.chunk), count: task.bytes, scratch: keyStream) { bytes in
+        let source = bytes.assumingMemoryBound(to: Word.self)
+        if mask.isAdded { add(source, to: sum) } else { subtract(source, from: sum) }
+      }
     }
+  }
+
+  @inline(__always)
+  private static func add<Word: FixedWidthInteger>(
+    _ source: UnsafeBufferPointer<Word>, to sum: UnsafeMutableBufferPointer<Word>
+  ) {
+    guard let source = source.baseAddress, let target = sum.baseAddress else { return }
+    for index in 0..<sum.count { target[index] &+= Word(littleEndian: source[index]) }
+  }
+
+  @inline(__always)
+  private static func subtract<Word: FixedWidthInteger>(
+    _ source: UnsafeBufferPointer<Word>, from sum: UnsafeMutableBufferPointer<Word>
+  ) {
+    guard let source = source.baseAddress, let target = sum.baseAddress else { return }
+    for index in 0..<sum.count { target[index] &-= Word(littleEndian: source[index]) }
+  }
+
+  @inline(__always)
+  private static func merge<Word: FixedWidthInteger & UnsignedInteger>(
+    _ source: UnsafeBufferPointer<Word>, into words: UnsafeMutableBufferPointer<UInt32>, mask: UInt32
+  ) {
+    guard let source = source.baseAddress, let target = words.baseAddress else { return }
+    for index in 0..<words.count {
+      target[index] = (target[index] &+ UInt32(truncatingIfNeeded: source[index])) & mask
+    }
+  }
+
+  private static func reduce(_ words: UnsafeMutableBufferPointer<UInt32>, ringBits: Int) {
+    guard ringBits < 32 else { return }
+    let mask = RingWidth.mask(ringBits)
+    for index in words.indices { words[index] &= mask }
   }
 }

@@ -18,6 +18,8 @@ enum Domain {
   static let shareKey = "accord/secagg/1/share-key"
   static let shareAdditionalData = "accord/secagg/1/share-additional-data"
   static let input = "accord/secagg/1/masked-input"
+  static let inputChunk = "accord/secagg/1/input-chunk"
+  static let inputDigest = "accord/secagg/1/input-digest"
   static let transcript = "accord/secagg/1/transcript"
 }
 
@@ -28,9 +30,14 @@ enum Canonical {
     withUnsafeBytes(of: UInt64(bitPattern: Int64(value)).littleEndian) { Array($0) }
   }
 
-  /// A hash of a list of roster indices.
+  /// A hash of a list of roster indices, 8 bytes each.
   static func digest(indices: [Int]) -> Digest {
-    Hash.blake2b(domain: Domain.indices, [indices.flatMap(number)])
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(indices.count * 8)
+    for index in indices {
+      withUnsafeBytes(of: UInt64(bitPattern: Int64(index)).littleEndian) { bytes.append(contentsOf: $0) }
+    }
+    return Hash.blake2b(domain: Domain.indices, [bytes])
   }
 }
 
@@ -82,45 +89,6 @@ package struct Advertisement: Sendable, Hashable {
         signature,
         of: Advertisement.signedBytes(
           sid: sid, id: id, shareKey: shareKey, maskKey: maskKey, seedCommitment: seedCommitment))
-  }
-}
-
-/// Step 2, from the server: everybody who advertised, sorted by the bytes of the identity. The position
-/// of a member is its roster index; its Shamir x-coordinate is the index plus one.
-package struct Roster: Sendable, Hashable {
-  /// The advertisements, sorted.
-  package var members: [Advertisement]
-  /// The root over the members (`Roster.root(of:sid:)`).
-  package var root: Digest
-
-  /// Assembles a message as it came from the wire; the receiver checks it.
-  package init(members: [Advertisement], root: Digest) {
-    self.members = members
-    self.root = root
-  }
-
-  /// The root: a BLAKE2b Merkle tree in the shape of RFC 6962 (left subtree the largest power of two
-  /// below the count) over one leaf per member, hashed once more together with sid and the count.
-  package static func root(of members: [Advertisement], sid: Digest) -> Digest {
-    let leaves = members.map { member in
-      Hash.blake2b(
-        domain: Domain.leaf,
-        [
-          member.id.bytes, member.shareKey.bytes, member.maskKey.bytes, member.seedCommitment.bytes,
-          member.signature.bytes,
-        ])
-    }
-    let top = leaves.isEmpty ? [] : subtree(leaves[...]).bytes
-    return Hash.blake2b(domain: Domain.root, [sid.bytes, Canonical.number(members.count), top])
-  }
-
-  private static func subtree(_ leaves: ArraySlice<Digest>) -> Digest {
-    guard leaves.count > 1 else { return leaves[leaves.startIndex] }
-    var split = 1
-    while split * 2 < leaves.count { split *= 2 }
-    let left = subtree(leaves.prefix(split))
-    let right = subtree(leaves.dropFirst(split))
-    return Hash.blake2b(domain: Domain.node, [left.bytes, right.bytes])
   }
 }
 
@@ -201,24 +169,31 @@ package struct DeliveredShare: Sendable, Hashable {
   }
 }
 
-/// Step 3, from the server: who shared (U2), with evidence, and the shares addressed to one participant.
+/// Step 3, from the server: which holders of a participant's shares are alive, with evidence, and the
+/// shares addressed to the participant.
 package struct ShareDelivery: Sendable, Hashable {
-  /// U2, ascending.
+  /// Ascending: the participant itself and those of its out-neighbours that are in U2. On the complete
+  /// graph that is U2.
   package var evidence: [ShareEvidence]
-  /// One sealed share from every other member of U2, ascending.
+  /// One sealed share from every member of U2 that dealt one to the participant, ascending by sender.
   package var shares: [DeliveredShare]
+  /// The advertisements of the senders that the participant did not draw itself; empty on the complete
+  /// graph.
+  package var opening: RosterOpening
 
   /// Assembles a message as it came from the wire; the receiver checks it.
-  package init(evidence: [ShareEvidence], shares: [DeliveredShare]) {
+  package init(evidence: [ShareEvidence], shares: [DeliveredShare], opening: RosterOpening = .empty) {
     self.evidence = evidence
     self.shares = shares
+    self.opening = opening
   }
 
   var digest: Digest {
     Hash.blake2b(
       domain: Domain.delivery,
       evidence.flatMap { [Canonical.number($0.index), $0.bundleDigest.bytes, $0.signature.bytes] }
-        + [[]] + shares.flatMap { [Canonical.number($0.sender), $0.ciphertext] })
+        + [[]] + shares.flatMap { [Canonical.number($0.sender), $0.ciphertext] }
+        + [[]] + opening.indices.map(Canonical.number) + opening.members.map(\.signature.bytes))
   }
 }
 
@@ -267,6 +242,17 @@ package struct Quorum: Sendable, Hashable {
 
   /// Assembles a message as it came from the wire; the receiver checks it.
   package init(signatures: [ConsistencySignature]) { self.signatures = signatures }
+}
+
+/// Step 5 in a large cohort, from the server: who signed the survivor list. A participant checks the
+/// signatures of a sample of its own choice, small but large enough to notice a claim that lacks a true
+/// quorum (`AggregationClient.challenge`).
+package struct QuorumClaim: Sendable, Hashable {
+  /// Roster indices, ascending.
+  package var signers: [Int]
+
+  /// Assembles a message as it came from the wire; the receiver checks it.
+  package init(signers: [Int]) { self.signers = signers }
 }
 
 /// A revealed Shamir share.

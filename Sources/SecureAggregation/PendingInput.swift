@@ -6,6 +6,7 @@ package import Cryptography
 package struct PendingInput: Sendable {
   private let parameters: AggregationParameters
   private var bytes: [UInt8] = []
+  private var hash = InputDigest()
 
   /// Starts an empty upload.
   package init(parameters: AggregationParameters) {
@@ -16,7 +17,7 @@ package struct PendingInput: Sendable {
   /// The number of bytes received so far.
   package var receivedByteCount: Int { bytes.count }
 
-  /// Adds the next chunk.
+  /// Adds the next chunk, and hashes what it completes while it is in cache.
   ///
   /// - Throws: `wrongInputLength` as soon as the upload is too long; the chunk is not kept.
   package mutating func append(_ chunk: some Collection<UInt8>) throws(AggregationError) {
@@ -25,6 +26,7 @@ package struct PendingInput: Sendable {
       throw .wrongInputLength(expected: parameters.packedByteCount, actual: total)
     }
     bytes.append(contentsOf: chunk)
+    bytes.withUnsafeBytes { hash.absorb(completeChunksOf: $0) }
   }
 
   /// Ends the upload.
@@ -32,9 +34,8 @@ package struct PendingInput: Sendable {
   /// - Throws: `wrongInputLength` if it is too short, `nonZeroPadding`.
   package func finish() throws(AggregationError) -> CompleteInput {
     try RingVector.checkPacked(bytes, dimension: parameters.dimension, ringBits: parameters.ringBits)
-    let hash = StreamingHash(domain: Domain.input)
-    hash.update(bytes)
-    return CompleteInput(parameters: parameters, packed: bytes, digest: hash.finalize())
+    return CompleteInput(
+      parameters: parameters, packed: bytes, digest: bytes.withUnsafeBytes { hash.digest(of: $0) })
   }
 }
 
@@ -42,7 +43,7 @@ package struct PendingInput: Sendable {
 package struct CompleteInput: Sendable {
   let parameters: AggregationParameters
   let packed: [UInt8]
-  /// BLAKE2b-256 of the packed bytes.
+  /// The digest of the packed bytes, see `InputDigest`.
   package let digest: Digest
 
   fileprivate init(parameters: AggregationParameters, packed: [UInt8], digest: Digest) {

@@ -11,7 +11,7 @@ enum Shamir {
     precondition(xs.allSatisfy { $0 > 0 } && Set(xs).count == xs.count, "x are non-zero and distinct")
     var coefficients = [secret]
     for _ in 1..<threshold { coefficients.append(Scalar(using: &random)) }
-    return xs.map { evaluate(coefficients, at: Scalar(UInt64($0))) }
+    return Scalar.evaluate(coefficients, at: xs.map { UInt64($0) })
   }
 
   /// The value of a polynomial, constant coefficient first (Horner).
@@ -21,49 +21,52 @@ enum Shamir {
     return value
   }
 
-  /// The inverses of non-zero scalars, at the price of one inversion (Montgomery's trick).
+  /// The inverses of non-zero scalars, at the price of one inversion.
   static func inverses(_ scalars: [Scalar]) -> [Scalar] {
-    guard let first = scalars.first else { return [] }
-    var products = [first]
-    for scalar in scalars.dropFirst() { products.append(products[products.count - 1] * scalar) }
-    guard var running = try? products[products.count - 1].inverted() else {
-      preconditionFailure("only non-zero scalars are inverted together")
-    }
-    var inverses = scalars
-    for index in stride(from: scalars.count - 1, to: 0, by: -1) {
-      inverses[index] = running * products[index - 1]
-      running = running * scalars[index]
-    }
-    inverses[0] = running
-    return inverses
+    Scalar.inverses(scalars, times: Scalar(1))
   }
 }
 
 /// Lagrange coefficients at 0 for one set of holders, shared by all secrets that the same holders reveal.
 struct LagrangeWeights: Sendable {
+  /// The x-coordinates, in the order of the weights.
+  let xs: [Int]
   private let weights: [Scalar]
 
-  /// For distinct, non-zero x-coordinates.
+  /// For distinct, non-zero x-coordinates below 2^32: w_i = Π_j x_j / (x_i·Π_{j≠i} (x_j - x_i)).
   init(xs: [Int]) {
     precondition(xs.allSatisfy { $0 > 0 } && Set(xs).count == xs.count, "x are non-zero and distinct")
-    let scalars = xs.map { Scalar(UInt64($0)) }
-    var numerators: [Scalar] = []
-    var denominators: [Scalar] = []
-    for (i, x) in scalars.enumerated() {
-      var numerator = Scalar(1)
-      var denominator = Scalar(1)
-      for (j, other) in scalars.enumerated() where j != i {
-        numerator = numerator * other
-        denominator = denominator * (other - x)
+    self.xs = xs
+    let numerator = Scalar.product(of: LagrangeWeights.condensed(xs.map { UInt64($0) }))
+    let denominators = xs.map { x in
+      var isNegative = false
+      let differences = xs.compactMap { other -> UInt64? in
+        guard other != x else { return nil }
+        if other < x { isNegative.toggle() }
+        return UInt64(abs(other - x))
       }
-      numerators.append(numerator)
-      denominators.append(denominator)
+      let product = Scalar.product(of: LagrangeWeights.condensed([UInt64(x)] + differences))
+      return isNegative ? Scalar(0) - product : product
     }
-    weights = zip(numerators, Shamir.inverses(denominators)).map { $0 * $1 }
+    weights = Scalar.inverses(denominators, times: numerator)
+  }
+
+  /// Fewer numbers with the same product: as many factors in each as 64 bits hold.
+  private static func condensed(_ factors: [UInt64]) -> [UInt64] {
+    var condensed: [UInt64] = []
+    var running: UInt64 = 1
+    for factor in factors {
+      let (product, overflow) = running.multipliedReportingOverflow(by: factor)
+      if overflow {
+        condensed.append(running)
+        running = factor
+      } else {
+        running = product
+      }
+    }
+    return condensed + [running]
   }
 
   /// The secret of which these are the shares, in the order of the x-coordinates.
-  func secret(of shares: some Sequence<Scalar>) -> Scalar {
-    zip(weights, shares).reduce(Scalar(0)) { $0 + $1.0 * $1.1 }
-  }
+  func secret(of shares: [Scalar]) -> Scalar { Scalar.weightedSum(weights, shares) }
 }

@@ -22,7 +22,7 @@ struct Accord: AsyncParsableCommand {
     subcommands: [
       DemoCommand.self, ServerCommand.self, NodeCommand.self, KeysCommand.self, TaskCommand.self,
       ModelCommand.self, ConsentCommand.self, SubjectCommand.self, LedgerCommand.self,
-      PrivacyCommand.self,
+      PrivacyCommand.self, SecureAggregationCommand.self, BenchCommand.self,
     ])
 }
 

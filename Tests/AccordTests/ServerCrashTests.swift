@@ -159,16 +159,18 @@ private final class HostedFederation {
     let descriptor = signed.descriptor
     if cut == .announced { return descriptor }
     let policy = NodePolicy(purposes: ["churn"], budget: PrivacyBudget(epsilon: 8, delta: 1e-5))
-    var round = try NodeRound(signed: signed, policy: policy, identity: key, random: random)
+    var round = try NodeRound(
+      signed: signed, task: TaskSpecification.decode(Array(invitation.task)), policy: policy, identity: key,
+      random: random)
     let sid = signed.sessionID
     let advertisement = try round.advertise()
     let roster = try answer(
       try await host.step(
         try request(.advertise, advertisement.wireBytes, sid), claimed: key.verifyingKey,
         event: .advertisement(advertisement)
-      ) { $0.roster })
+      ) { $0.roster(for: key.verifyingKey) })
     if cut == .advertised { return descriptor }
-    let shares = try round.share(roster) { _ in true }
+    let shares = try round.share(roster, enrolled: Set(roster.members.map(\.id)))
     let delivery = try answer(
       try await host.deliverShares(try request(.shares, shares.wireBytes, sid), shares))
     if cut == .shared { return descriptor }
@@ -181,7 +183,7 @@ private final class HostedFederation {
     await host.endUpload(key.verifyingKey)
     let notice = try answer(
       try await host.step(inputRequest, claimed: nil, event: .input(input, from: key.verifyingKey)) {
-        $0.notice
+        $0.notice(for: key.verifyingKey)
       })
     if cut == .uploaded { return descriptor }
     let confirmation = try round.confirm(notice)
@@ -189,7 +191,7 @@ private final class HostedFederation {
       try await host.step(
         try request(.consistency, confirmation.wireBytes, sid), claimed: key.verifyingKey,
         event: .consistency(confirmation)
-      ) { $0.quorum })
+      ) { $0.quorum(for: key.verifyingKey) })
     if cut == .confirmed { return descriptor }
     let reveal = try round.reveal(quorum)
     _ = try answer(try await host.outcome(try request(.unmask, reveal.wireBytes, sid), message: reveal))

@@ -144,7 +144,7 @@ import Testing
   @Test func `a ring that a sum could wrap in is refused`() throws {
     let honest = try offer(task)
     #expect(honest.ringBits == 24)
-    expectRefusal("ringBits is 16, weaker than the required 20") {
+    expectRefusal("ringBits is 16, weaker than the required 24") {
       try check(offer(task) { $0.ringBits = 16 }, task)
     }
     let policy = Fixture.policy()

@@ -59,7 +59,7 @@ import Testing
     try session.advertise()
     try session.share()
     try session.handle(.debited)
-    var delivery = try #require(session.coordinator.deliveries[session.id(0)])
+    var delivery = try #require(session.coordinator.delivery(for: session.id(0)))
     delivery.shares[0].ciphertext[0] ^= 1
     expectRefusal("does not open") { _ = try session.nodes[0].mask(ones, delivery: delivery) }
     #expect(session.nodes[0].sentInput.isEmpty)
@@ -77,10 +77,10 @@ import Testing
     try session.share()
     try session.handle(.debited)
     var confused = session
-    var smaller = try #require(session.coordinator.roster)
+    var smaller = try #require(session.coordinator.roster(for: session.id(0)))
     smaller.members.removeLast(8)
     smaller.root = Roster.root(of: smaller.members, sid: session.signed.sessionID)
-    expectRefusal("repeated") { _ = try confused.nodes[0].share(smaller) { _ in true } }
+    expectRefusal("repeated") { _ = try confused.nodes[0].share(smaller, enrolled: Set(smaller.members.map(\.id))) }
     _ = try confused.masked(0, ones)
     _ = try session.masked(0, ones)
     #expect(confused.nodes[0].sentInput == session.nodes[0].sentInput)
@@ -90,14 +90,16 @@ import Testing
     var session = try noisy()
     let fresh = session
     try session.advertise()
-    let roster = try #require(session.coordinator.roster)
+    let roster = try #require(session.coordinator.roster(for: session.id(0)))
     try session.share()
     try session.handle(.debited)
-    let delivery = try #require(session.coordinator.deliveries[session.id(0)])
+    let delivery = try #require(session.coordinator.delivery(for: session.id(0)))
     let notice = SurvivorNotice(shared: [0, 1, 2, 3], uploaded: [0, 1, 2, 3])
 
     var node = fresh.nodes[0]
-    expectRefusal("secure aggregation") { _ = try node.share(roster) { _ in true } }
+    expectRefusal("secure aggregation") {
+      _ = try node.share(roster, enrolled: Set(roster.members.map(\.id)))
+    }
     expectRefusal("cohort") { _ = try node.mask(ones, delivery: delivery) }
     expectRefusal("secure aggregation") { _ = try node.confirm(notice) }
     expectRefusal("secure aggregation") { _ = try node.reveal(Quorum(signatures: [])) }
@@ -109,14 +111,17 @@ import Testing
   @Test func `a roster with a stranger is refused`() throws {
     var session = try noisy()
     try session.advertise()
-    let roster = try #require(session.coordinator.roster)
+    let roster = try #require(session.coordinator.roster(for: session.id(0)))
     let stranger = session.id(2)
-    expectRefusal("not enrolled") { _ = try session.nodes[0].share(roster) { $0 != stranger } }
+    expectRefusal("not enrolled") {
+      _ = try session.nodes[0].share(
+        roster, enrolled: Set(roster.members.map(\.id)).subtracting([stranger]))
+    }
   }
 
   @Test func `a ring too narrow for the real cohort is refused`() throws {
     // The descriptor was sized for four nodes, but twelve came.
-    let descriptor = try Fixture.descriptor(cohort: 4, maximumContributors: 60)
+    let descriptor = try Fixture.descriptor(cohort: 4, maximumContributors: 30)
     #expect(descriptor.ringBits == 16)
     var session = try Session(descriptor, nodes: 12)
     try session.advertise()
@@ -128,7 +133,8 @@ import Testing
     func start(_ change: (inout RoundDescriptor) -> Void) throws {
       let descriptor = try Fixture.descriptor(cohort: 4, change)
       _ = try NodeRound(
-        signed: SignedDescriptor(descriptor, key: Fixture.serverKey), policy: Fixture.policy(),
+        signed: SignedDescriptor(descriptor, key: Fixture.serverKey), task: Fixture.task(),
+        policy: Fixture.policy(),
         identity: Fixture.identities[0], random: random.fork())
     }
     expectRefusal("ring width") { try start { $0.ringBits = 40 } }

@@ -34,29 +34,34 @@ struct Session {
   var coordinator: RoundCoordinator
   var nodes: [NodeRound]
   var now = Fixture.now
+  /// Of the nodes, in their order.
+  let identities: [SigningKey]
   /// Every debit that was asked for.
   private(set) var debits: [[SegmentDebit]] = []
   private(set) var released: ReleasedSum?
   private(set) var abortReason: String?
 
   init(
-    _ descriptor: RoundDescriptor, nodes count: Int, policy: NodePolicy = Fixture.policy(), seed: UInt64 = 1
+    _ descriptor: RoundDescriptor, nodes count: Int, policy: NodePolicy = Fixture.policy(), seed: UInt64 = 1,
+    task: TaskSpecification? = nil, identities: [SigningKey] = Fixture.identities
   ) throws {
+    let task = try task ?? Fixture.task()
     signed = SignedDescriptor(descriptor, key: Fixture.serverKey)
-    let identities = Fixture.identities.prefix(count)
-    let keys = Set(identities.map(\.verifyingKey))
+    self.identities = Array(identities.prefix(count))
+    let keys = Set(self.identities.map(\.verifyingKey))
     coordinator = try RoundCoordinator(signed: signed, expected: keys, enrolled: keys, now: Fixture.now)
     var random = RandomStream(testSeed: seed)
     nodes = []
-    for identity in identities {
+    for identity in self.identities {
       let received = try SignedDescriptor(
         verifying: signed.bytes, signature: signed.signature, serverKey: Fixture.serverKey.verifyingKey)
       nodes.append(
-        try NodeRound(signed: received, policy: policy, identity: identity, random: random.fork()))
+        try NodeRound(
+          signed: received, task: task, policy: policy, identity: identity, random: random.fork()))
     }
   }
 
-  func id(_ node: Int) -> VerifyingKey { Fixture.identities[node].verifyingKey }
+  func id(_ node: Int) -> VerifyingKey { identities[node].verifyingKey }
 
   var everybody: [Int] { Array(nodes.indices) }
 
@@ -98,19 +103,25 @@ struct Session {
   }
 
   mutating func shareUpload(_ node: Int) throws -> ShareUpload {
-    let roster = try overTheWire(#require(coordinator.roster))
-    return try overTheWire(
-      nodes[node].share(roster) { key in Fixture.identities.contains { $0.verifyingKey == key } })
+    let enrolled = Set(identities.map(\.verifyingKey))
+    guard nodes[node].drawsNeighbours else {
+      let roster = try overTheWire(#require(coordinator.roster(for: id(node))))
+      return try overTheWire(nodes[node].share(roster, enrolled: enrolled))
+    }
+    let commitment = try overTheWire(#require(coordinator.commitment(for: id(node))))
+    let request = try overTheWire(nodes[node].draw(commitment, enrolled: enrolled))
+    let opening = try #require(try coordinator.opening(request))
+    return try overTheWire(nodes[node].share(overTheWire(opening)))
   }
 
   mutating func masked(_ node: Int, _ contribution: [Int64]) throws -> MaskedInput {
-    let delivery = try overTheWire(#require(coordinator.deliveries[id(node)]))
+    let delivery = try overTheWire(#require(coordinator.delivery(for: id(node))))
     return try nodes[node].mask(contribution, delivery: delivery)
   }
 
   /// The packed bytes as the server receives them, in chunks of an awkward size.
   func complete(_ bytes: [UInt8]) throws -> CompleteInput {
-    var pending = coordinator.pendingInput()
+    var pending = try #require(coordinator.pendingInput(for: id(0)))
     for start in stride(from: 0, to: bytes.count, by: 13) {
       try pending.append(bytes[start..<min(start + 13, bytes.count)])
     }
@@ -118,11 +129,18 @@ struct Session {
   }
 
   mutating func confirmation(_ node: Int) throws -> ConsistencySignature {
-    try overTheWire(nodes[node].confirm(overTheWire(#require(coordinator.notice))))
+    try overTheWire(nodes[node].confirm(overTheWire(#require(coordinator.notice(for: id(node))))))
   }
 
   mutating func reveal(_ node: Int) throws -> UnmaskShares {
-    try overTheWire(nodes[node].reveal(overTheWire(#require(coordinator.quorum))))
+    guard nodes[node].drawsNeighbours else {
+      return try overTheWire(
+        nodes[node].reveal(overTheWire(#require(coordinator.quorum(for: id(node))))))
+    }
+    let claim = try overTheWire(#require(coordinator.quorumClaim(for: id(node))))
+    let challenge = try overTheWire(nodes[node].challenge(claim))
+    let quorum = try overTheWire(try #require(try coordinator.quorum(challenge, for: id(node))))
+    return try overTheWire(nodes[node].reveal(quorum))
   }
 
   // MARK: Whole steps

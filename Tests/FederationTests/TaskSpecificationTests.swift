@@ -75,7 +75,7 @@ import Testing
       ("evaluationBudget", { $0.evaluationBudget.epsilon = -1 }),
       ("evaluationBudget", { $0.evaluationBudget.delta = 1 }),
       ("unit", { $0.unit = .node }),
-      ("minimumCohort", { $0.minimumCohort = 1 }), ("minimumCohort", { $0.minimumCohort = 201 }),
+      ("minimumCohort", { $0.minimumCohort = 1 }), ("minimumCohort", { $0.minimumCohort = 16_385 }),
       ("minimumSurvivors", { $0.minimumSurvivors = 1 }), ("minimumSurvivors", { $0.minimumSurvivors = 4 }),
       ("corruptPermille", { $0.corruptPermille = -1 }), ("corruptPermille", { $0.corruptPermille = 334 }),
       ("dropoutPermille", { $0.dropoutPermille = -1 }), ("dropoutPermille", { $0.dropoutPermille = 334 }),

@@ -39,12 +39,12 @@ import Testing
     #expect(released.integers(of: .evaluation) == Array(expected[7...]))
     #expect(released.values(of: .evaluation) == expected[7...].map { Double($0) / 64 })
     #expect(released.integers(of: .coarse) == nil)
-    #expect(released.result.survivors == survivors.map { session.id($0) })
-    #expect(released.result.cohort.count == n)
+    #expect(released.groups[0].result.survivors == survivors.map { session.id($0) })
+    #expect(released.groups[0].result.cohort.count == n)
     #expect(
-      released.result.droppedBeforeUpload
+      released.groups[0].result.droppedBeforeUpload
         == fates.indices.filter { fates[$0] == .leavesBeforeUploading }.map { session.id($0) })
-    #expect(released.result.faults.isEmpty)
+    #expect(released.groups[0].result.faults.isEmpty)
     #expect(session.debits.count == 1)
     #expect(session.coordinator.phase == .completed)
     #expect(session.coordinator.awaited.isEmpty)
@@ -111,8 +111,8 @@ import Testing
     try session.run(inputs, fates: fates)
     let survivors = fates.indices.filter { fates[$0].uploads }
     let released = try #require(session.released, "\(session.abortReason ?? "")")
-    #expect(released.result.centredSum == sum(survivors.map { session.nodes[$0].sentInput }))
-    #expect(released.result.centredSum != sum(survivors.map { inputs[$0] }))
+    #expect(released.groups[0].result.centredSum == sum(survivors.map { session.nodes[$0].sentInput }))
+    #expect(released.groups[0].result.centredSum != sum(survivors.map { inputs[$0] }))
     for node in survivors { #expect(session.nodes[node].sentInput != inputs[node]) }
     for node in fates.indices where !fates[node].uploads {
       #expect(session.nodes[node].sentInput.isEmpty)

@@ -20,7 +20,7 @@ import Testing
     let shares = try session.shareUpload(0)
     try session.share()
     try session.handle(.debited)
-    let delivery = try #require(session.coordinator.deliveries[session.id(0)])
+    let delivery = try #require(session.coordinator.delivery(for: session.id(0)))
     try session.upload(zeros, [0, 1, 2])
     let confirmation = try session.confirmation(0)
     try session.confirm([0, 1, 2])
@@ -36,9 +36,11 @@ import Testing
       )
     }
     return [
-      try entry(#require(session.coordinator.roster)), try entry(advertisement), try entry(shares),
-      try entry(delivery), try entry(#require(session.coordinator.notice)), try entry(confirmation),
-      try entry(#require(session.coordinator.quorum)), try entry(reveal),
+      try entry(#require(session.coordinator.roster(for: session.id(0)))), try entry(advertisement),
+      try entry(shares),
+      try entry(delivery), try entry(#require(session.coordinator.notice(for: session.id(0)))),
+      try entry(confirmation),
+      try entry(#require(session.coordinator.quorum(for: session.id(0)))), try entry(reveal),
     ]
   }
 
@@ -83,7 +85,7 @@ import Testing
     var session = try Session(Fixture.descriptor(cohort: 2), nodes: 2)
     let advertisement = try session.advertisement(0)
     try session.advertise()
-    var wire = try #require(session.coordinator.roster).wire
+    var wire = try #require(session.coordinator.roster(for: session.id(0))).wire
     wire.members[0] = try WireAdvertisement(
       serializedBytes: advertisement.wireBytes + Fixture.unknownField)
     expectUnknownFieldRefused { _ = try Roster(wireBytes: encodeMessage(wire), peer: "the server") }
@@ -132,26 +134,47 @@ import Testing
   @Test func `lists longer than a cohort are refused before their items are read`() {
     let tooMany = MessageLimits.cohort + 1
     var roster = WireRoster()
-    roster.members = Array(repeating: WireAdvertisement(), count: tooMany)
+    roster.members = Array(repeating: WireAdvertisement(), count: MessageLimits.completeGraph + 1)
     expectRefusal("members", "201", "200") { _ = try Roster(wire: roster, peer: "node x") }
+    var commitment = WireRosterCommitment()
+    commitment.ids = Data(count: 32 * tooMany)
+    expectRefusal("ids", "16385") { _ = try RosterCommitment(wire: commitment, peer: "node x") }
+    commitment.ids = Data(count: 33)
+    expectRefusal("ids", "multiple of 32") { _ = try RosterCommitment(wire: commitment, peer: "node x") }
+    var request = WireNeighbourRequest()
+    request.neighbours = Array(repeating: 0, count: tooMany)
+    expectRefusal("neighbours", "16385") { _ = try NeighbourRequest(wire: request, peer: "node x") }
+    var opening = WireRosterOpening()
+    opening.indices = Array(repeating: 0, count: tooMany)
+    expectRefusal("indices", "16385") { _ = try RosterOpening(wire: opening, peer: "node x") }
     var upload = WireShareUpload()
     upload.shares = Array(repeating: WireSealedShare(), count: tooMany)
-    expectRefusal("shares", "201") { _ = try ShareUpload(wire: upload, peer: "node x") }
+    expectRefusal("shares", "16385") { _ = try ShareUpload(wire: upload, peer: "node x") }
     var delivery = WireShareDelivery()
     delivery.evidence = Array(repeating: WireShareEvidence(), count: tooMany)
-    expectRefusal("evidence", "201") { _ = try ShareDelivery(wire: delivery, peer: "node x") }
-    var notice = WireSurvivorNotice()
-    notice.shared = Array(repeating: 0, count: tooMany)
-    expectRefusal("shared", "201") { _ = try SurvivorNotice(wire: notice, peer: "node x") }
-    notice = WireSurvivorNotice()
-    notice.uploaded = Array(repeating: 0, count: tooMany)
-    expectRefusal("uploaded", "201") { _ = try SurvivorNotice(wire: notice, peer: "node x") }
+    expectRefusal("evidence", "16385") { _ = try ShareDelivery(wire: delivery, peer: "node x") }
     var quorum = WireQuorum()
     quorum.signatures = Array(repeating: WireConsistencySignature(), count: tooMany)
-    expectRefusal("signatures", "201") { _ = try Quorum(wire: quorum, peer: "node x") }
+    expectRefusal("signatures", "16385") { _ = try Quorum(wire: quorum, peer: "node x") }
     var reveal = WireUnmaskShares()
     reveal.seedShares = Array(repeating: WireIndexedShare(), count: tooMany)
     reveal.id = Data(count: 32)
-    expectRefusal("seed_shares", "201") { _ = try UnmaskShares(wire: reveal, peer: "node x") }
+    expectRefusal("seed_shares", "16385") { _ = try UnmaskShares(wire: reveal, peer: "node x") }
+  }
+
+  @Test func `sets of indices have one encoding and a limit`() throws {
+    for indices in [[], [0], [7], [8], [0, 1, 2, 3, 15, 16, 999], [16_383]] {
+      let notice = SurvivorNotice(shared: indices, uploaded: indices)
+      #expect(try SurvivorNotice(wireBytes: notice.wireBytes, peer: "node x") == notice)
+      let claim = QuorumClaim(signers: indices)
+      #expect(try QuorumClaim(wireBytes: claim.wireBytes, peer: "node x") == claim)
+      let challenge = QuorumChallenge(signers: indices)
+      #expect(try QuorumChallenge(wireBytes: challenge.wireBytes, peer: "node x") == challenge)
+    }
+    var notice = WireSurvivorNotice()
+    notice.shared = Data([1, 0])
+    expectRefusal("shared", "zero byte") { _ = try SurvivorNotice(wire: notice, peer: "node x") }
+    notice.shared = Data(repeating: 255, count: MessageLimits.cohort / 8 + 1)
+    expectRefusal("shared", "2049") { _ = try SurvivorNotice(wire: notice, peer: "node x") }
   }
 }

@@ -3,7 +3,7 @@ import Foundation
 /// The reference values of `../shared/vectors/accounting.json`; nil where that folder is absent.
 struct AccountingVectors: Decodable {
   struct Sampled: Decodable {
-    let sigma, q, delta, rdp: Double
+    let sigma, q, delta, rdp, pld: Double
     let steps: Int
   }
   struct LogMoment: Decodable {
@@ -22,6 +22,16 @@ struct AccountingVectors: Decodable {
   struct Mass: Decodable { let variance, p0, p1: Double }
   struct Exact: Decodable { let variance, sensitivity, delta, epsilon: Double }
   struct Calibration: Decodable { let epsilon, delta, sigma: Double }
+  struct FixedSize: Decodable {
+    let sigma, delta, epsilon: Double
+    let batch, population, steps: Int
+  }
+  struct Concentrated: Decodable { let rho, delta, epsilon: Double }
+  struct DiscreteGaussian: Decodable {
+    let sigma, delta, epsilon: Double
+    let steps: Int
+  }
+  struct DiscreteGaussianMass: Decodable { let variance_parameter, p0, variance: Double }
 
   let poisson_subsampled_gaussian: [Sampled]
   let subsampled_gaussian_log_a: [LogMoment]
@@ -30,6 +40,10 @@ struct AccountingVectors: Decodable {
   let skellam_pmf: [Mass]
   let skellam_exact_1d: [Exact]
   let gaussian_calibration_sensitivity_1: [Calibration]
+  let fixed_size_without_replacement_replace_one: [FixedSize]
+  let zcdp_tight: [Concentrated]
+  let discrete_gaussian_pld: [DiscreteGaussian]
+  let discrete_gaussian_pmf: [DiscreteGaussianMass]
 
   static let file: URL? = {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

@@ -15,11 +15,20 @@ struct PrivacyEventTests {
       .skellam(
         variance: 12.5, sensitivityL2Squared: 1_263_656, sensitivityL1: 1_151_103.5,
         dimension: 1 << 20, samplerErrorLog2: -81.25),
+      .matrixGaussian(noiseMultiplier: 4, sensitivity: 1.8), .laplace(noiseMultiplier: 2),
+      .discreteLaplace(scale: 1.5, sensitivity: 3), .randomizedResponse(epsilon: 1, categories: 4),
+      .pureEpsilon(epsilon: 0.25),
+      .discreteGaussian(
+        varianceParameter: 2.5, shares: 9, sensitivityL2Squared: 4, sensitivityL1: 3, dimension: 7,
+        samplerErrorLog2: -.infinity),
       .skellam(
         variance: 1, sensitivityL2Squared: 1, sensitivityL1: 1, dimension: 1,
         samplerErrorLog2: -.infinity),
     ]
-    let samplings: [PrivacySampling] = [.none, .poisson(rate: 0.01), .unsupported(name: "poisson")]
+    let samplings: [PrivacySampling] = [
+      .none, .poisson(rate: 0.01), .unsupported(name: "poisson"),
+      .fixedSizeWithoutReplacement(sampled: 3, population: 9),
+    ]
     for mechanism in mechanisms {
       for sampling in samplings {
         let event = PrivacyEvent(mechanism: mechanism, sampling: sampling, count: 17)

@@ -155,8 +155,8 @@ struct ClientRefusalTests {
 
   @Test func `refuses shares that are missing, misdirected, changed or of the wrong size`() throws {
     try expectDeliveryRefused(.malformedList(.mask, .wrongEntries)) { $0.shares.removeFirst() }
-    try expectDeliveryRefused(.malformedList(.mask, .wrongEntries)) { $0.shares[0].sender = 0 }
-    try expectDeliveryRefused(.malformedList(.mask, .wrongEntries)) { $0.shares[0].sender = .max }
+    try expectDeliveryRefused(.malformedList(.mask, .selfAddressed)) { $0.shares[0].sender = 0 }
+    try expectDeliveryRefused(.malformedList(.mask, .indexOutOfRange)) { $0.shares[0].sender = .max }
     try expectDeliveryRefused(.shareRejected(id(1))) { $0.shares[0].ciphertext[50] ^= 1 }
     try expectDeliveryRefused(.shareRejected(id(1))) {
       $0.shares[0].ciphertext = $0.shares[1].ciphertext
@@ -176,7 +176,7 @@ struct ClientRefusalTests {
       }
       for index in [0, 1, 3] { try session.coordinator.receive(session.upload(of: index)) }
       try session.coordinator.receive(forged)
-      session.deliveries = try session.coordinator.closeSharing()
+      try session.closeSharing()
       #expect(throws: AggregationError.malformed(id(2), .share, .nonCanonicalScalar)) {
         try session.masked(0)
       }
@@ -239,13 +239,13 @@ struct ClientRefusalTests {
     var random = RandomStream(testSeed: 5)
     let (a, b) = (AgreementKey(using: &random), AgreementKey(using: &random))
     var words = [UInt32](repeating: 0, count: 64)
-    let left = try KeySchedule(sid: mine.sessionID)
+    let left = try KeySchedule(sid: mine.sessionID, suite: .chacha20)
       .pairMask(of: a, id: id(0), with: b.publicKey, peerID: id(1), root: forged.root)
-    let right = try KeySchedule(sid: theirs.sessionID)
+    let right = try KeySchedule(sid: theirs.sessionID, suite: .chacha20)
       .pairMask(of: b, id: id(1), with: a.publicKey, peerID: id(0), root: forged.root)
     MaskKernel.apply([Mask(stream: left, isAdded: true), Mask(stream: right, isAdded: false)], to: &words)
     #expect(!words.contains(0))
-    let same = try KeySchedule(sid: mine.sessionID)
+    let same = try KeySchedule(sid: mine.sessionID, suite: .chacha20)
       .pairMask(of: b, id: id(1), with: a.publicKey, peerID: id(0), root: forged.root)
     words = [UInt32](repeating: 0, count: 64)
     MaskKernel.apply([Mask(stream: left, isAdded: true), Mask(stream: same, isAdded: false)], to: &words)

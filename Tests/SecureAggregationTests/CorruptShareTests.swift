@@ -110,7 +110,7 @@ struct CorruptShareTests {
     if let failure { throw failure }
     for index in 0..<7 where index != dealer { try session.coordinator.receive(session.upload(of: index)) }
     try session.coordinator.receive(forged)
-    session.deliveries = try session.coordinator.closeSharing()
+    try session.closeSharing()
     let notice = try session.upload()
     let quorum = try session.confirm(notice)
     try session.reveal(quorum, session.everybody)

@@ -23,12 +23,17 @@ enum Fixture {
 
   static func parameters(
     sid: String = "session", dimension: Int = 5, ringBits: Int = 20, minimumCohort: Int = 2,
-    minimumSurvivors: Int = 2, corruptPermille: Int = 100
+    minimumSurvivors: Int = 2, corruptPermille: Int = 100, suite: KeyStreamSuite = .chacha20,
+    graph: NeighbourGraph = .complete
   ) throws -> AggregationParameters {
     try AggregationParameters(
       sessionID: Hash.blake2b(Array(sid.utf8)), dimension: dimension, ringBits: ringBits,
-      minimumCohort: minimumCohort, minimumSurvivors: minimumSurvivors, corruptPermille: corruptPermille)
+      minimumCohort: minimumCohort, minimumSurvivors: minimumSurvivors, corruptPermille: corruptPermille,
+      suite: suite, graph: graph)
   }
+
+  /// A sparse graph that is far too small to protect anybody, for tests of the messages.
+  static let smallGraph = NeighbourGraph.sparse(degree: 8, threshold: 5)
 
   static func isEnrolled(_ id: ParticipantID) -> Bool { enrolled.contains(id) }
 }
@@ -47,12 +52,14 @@ struct Session {
   /// Advertises everybody and closes the roster.
   init(_ n: Int, parameters: AggregationParameters, seed: UInt64 = 7) throws {
     self.parameters = parameters
-    coordinator = AggregationCoordinator(parameters: parameters, isEnrolled: Fixture.isEnrolled)
+    coordinator = AggregationCoordinator(
+      parameters: parameters, graphPolicy: .unchecked, isEnrolled: Fixture.isEnrolled)
     var random = RandomStream(testSeed: seed)
     let bound = (Int64(1) << (parameters.ringBits - 1)) / Int64(n) - 1
     for index in 0..<n {
       var client = AggregationClient(
-        parameters: parameters, identity: Fixture.identities[index], random: random.fork())
+        parameters: parameters, identity: Fixture.identities[index], random: random.fork(),
+        graphPolicy: .unchecked)
       try coordinator.receive(client.advertise())
       clients.append(client)
       inputs.append(
@@ -69,13 +76,28 @@ struct Session {
 
   var everybody: [Int] { Array(clients.indices) }
 
+  func commitment() throws -> RosterCommitment {
+    try coordinator.commitment ?? { throw AggregationError.wrongStep(called: .share, current: .advertise) }()
+  }
+
   mutating func upload(of index: Int) throws -> ShareUpload {
-    try clients[index].share(roster: roster, isEnrolled: Fixture.isEnrolled)
+    guard parameters.graph != .complete else {
+      return try clients[index].share(roster: roster, isEnrolled: Fixture.isEnrolled)
+    }
+    let request = try clients[index].draw(commitment(), isEnrolled: Fixture.isEnrolled)
+    return try clients[index].share(opening: coordinator.open(request))
   }
 
   mutating func share(_ who: [Int]? = nil) throws {
     for index in who ?? everybody { try coordinator.receive(upload(of: index)) }
-    deliveries = try coordinator.closeSharing()
+    try closeSharing()
+  }
+
+  mutating func closeSharing() throws {
+    try coordinator.closeSharing()
+    for index in coordinator.sharers {
+      deliveries[clients[index].id] = try coordinator.delivery(for: clients[index].id)
+    }
   }
 
   func delivery(for index: Int) throws -> ShareDelivery {
@@ -111,7 +133,15 @@ struct Session {
   }
 
   mutating func reveal(_ quorum: Quorum, _ who: [Int]) throws {
-    for index in who { try coordinator.receive(clients[index].reveal(quorum)) }
+    for index in who {
+      guard parameters.graph != .complete, let claim = coordinator.quorumClaim else {
+        try coordinator.receive(clients[index].reveal(quorum))
+        continue
+      }
+      let chosen = try clients[index].challenge(claim)
+      try coordinator.receive(
+        clients[index].reveal(coordinator.quorum(of: chosen, for: clients[index].id)))
+    }
   }
 
   /// The plain integer sum of the inputs of the given participants.
@@ -142,7 +172,7 @@ extension Session {
     var random = RandomStream(testSeed: 99)
     for position in upload.shares.indices {
       let recipient = upload.shares[position].recipient
-      guard let key = sharing.shareKeys[recipient] else { continue }
+      guard let key = sharing.peers[recipient]?.shareKey else { continue }
       let data = client.schedule.shareAdditionalData(
         root: roster.root, sender: client.id, recipient: clients[recipient].id)
       let plain = try AEAD.open(upload.shares[position].ciphertext, key: key, additionalData: data)
@@ -156,7 +186,7 @@ extension Session {
     clients[index].state = .shared(
       try secrets(of: client),
       AggregationClient.Sharing(
-        cohort: sharing.cohort, bundleDigest: bundle, shareKeys: sharing.shareKeys, own: sharing.own))
+        cohort: sharing.cohort, bundleDigest: bundle, peers: sharing.peers, own: sharing.own))
     return upload
   }
 

@@ -1,0 +1,65 @@
+import Cryptography
+import Federation
+import Messages
+import SecureAggregation
+
+/// A node that waits for an invitation.
+struct WaitingNode: Sendable {
+  /// Its open requests.
+  var requests = 0
+  /// The key-stream suites that it takes part with, as its newest request says.
+  var suites: Set<KeyStreamSuite> = [.chacha20]
+
+  mutating func begin(_ suites: Set<KeyStreamSuite>) {
+    requests += 1
+    self.suites = suites
+  }
+}
+
+/// What a session's descriptor says of its cohort besides the task.
+struct CohortPlan: Sendable, Equatable {
+  var suite: KeyStreamSuite
+  var graph: NeighbourGraph
+  /// The corrupt fraction of every group, thousandths.
+  var corruptPermille: Int
+}
+
+extension FederationHost {
+  /// The fastest suite that everybody who waits has, the complete graph for up to 200 members of a group and
+  /// the sparse one for more, and the corrupt fraction that a group of that size must expect.
+  func cohortPlan(
+    _ task: TaskSpecification, expected: Set<VerifyingKey>, enrolled: Set<VerifyingKey>
+  ) throws(FederationError) -> CohortPlan {
+    let common = expected.reduce(Set(KeyStreamSuite.allCases)) { suites, id in
+      suites.intersection(waiting[id]?.suites ?? [.chacha20])
+    }
+    guard let suite = KeyStreamSuite.fastest(among: common) else {
+      throw .invalidTask(
+        field: "key stream",
+        reason: "the waiting nodes have no suite in common; let all of them allow chacha20")
+    }
+    let groups = task.groups ?? 1
+    // Sizes of groups by hash vary; the identifier that decides them is not known yet.
+    let size = (expected.count + groups - 1) / groups
+    var corruptPermille = task.corruptPermille
+    if groups > 1 {
+      do {
+        corruptPermille = try GroupPlan.requirement(
+          group: 0, groupSize: task.minimumCohort, cohort: max(enrolled.count, task.minimumCohort),
+          corruptPermille: task.corruptPermille, dropoutPermille: task.dropoutPermille, groups: groups,
+          enrolled: max(enrolled.count, task.minimumCohort)
+        ).corruptPermille
+      } catch { throw .invalidTask(field: "groups", reason: "\(error)") }
+    }
+    guard size > NeighbourGraph.complete.maximumCohort else {
+      return CohortPlan(suite: suite, graph: .complete, corruptPermille: corruptPermille)
+    }
+    do {
+      let graph = try GraphParameters.search(
+        cohort: size, corruptPermille: corruptPermille, dropoutPermille: task.dropoutPermille)
+      return CohortPlan(
+        suite: suite, graph: .sparse(degree: graph.degree, threshold: graph.threshold),
+        corruptPermille: corruptPermille)
+    } catch { throw .invalidTask(field: "corruptPermille or dropoutPermille", reason: "\(error)") }
+  }
+}

@@ -1,0 +1,2 @@
+// glibc's own figures of allocated memory, for benchmarks.
+#include <malloc.h>

@@ -1,0 +1,32 @@
+/// What a participant, or the server, demands of a sparse graph before it relies on it.
+package struct GraphPolicy: Sendable, Hashable {
+  /// The fraction of drop-outs, in thousandths, that a hostile server may choose.
+  package var chosenDropoutPermille: Int
+  /// Whether the failure probabilities are checked at all. Only tests on tiny graphs do without.
+  let isEnforced: Bool
+
+  /// Privacy fails with probability at most 2^-40 although the server corrupts the descriptor's fraction
+  /// of participants and chooses up to 30 % drop-outs.
+  package static let standard = GraphPolicy(chosenDropoutPermille: 300, isEnforced: true)
+  /// No demands: for tests on graphs that are too small to have any guarantee.
+  static let unchecked = GraphPolicy(chosenDropoutPermille: 300, isEnforced: false)
+
+  /// Checks degree and threshold for a cohort of `n`.
+  ///
+  /// - Throws: `graphTooWeak`.
+  func check(_ parameters: AggregationParameters, cohort n: Int) throws(AggregationError) {
+    guard isEnforced, case .sparse(let degree, let threshold) = parameters.graph else { return }
+    let reached = try? GraphParameters.evaluate(
+      cohort: n, degree: degree, threshold: threshold, corruptPermille: parameters.corruptPermille,
+      dropoutPermille: 0, chosenDropoutPermille: chosenDropoutPermille)
+    guard let reached, reached.protectsPrivacy else {
+      throw .graphTooWeak(cohort: n, degree: degree, threshold: threshold)
+    }
+  }
+
+  /// The fewest survivors of a cohort of `n` on a sparse graph: whoever drops more could separate it.
+  func minimumSurvivors(_ parameters: AggregationParameters, cohort n: Int) -> Int {
+    guard isEnforced, case .sparse = parameters.graph else { return 0 }
+    return n - n * chosenDropoutPermille / 1000
+  }
+}
