@@ -102,6 +102,11 @@ def x25519(secret, public):
         return None
 
 
+def canonical(public):
+    """Whether these are the bytes of a number below 2^255 - 19."""
+    return len(public) == 32 and int.from_bytes(public, "little") < 2**255 - 19
+
+
 def scalar(value):
     """Reads a canonical scalar."""
     if len(value) != 32 or int.from_bytes(value, "little") >= L:
@@ -224,20 +229,24 @@ def leaf(member):
     return h("roster-leaf", *(un(member[name]) for name in FIELDS))
 
 
-def tree_hashes(values, indices):
+def quorum_leaf(signer, signature):
+    return h("quorum-leaf", num(signer), un(signature))
+
+
+def tree_hashes(values, indices, node="roster-node"):
     """The top, and the hashes that prove the leaves at the indices."""
     hashes = []
     while len(values) > 1:
         hashes += [values[i ^ 1] for i in indices if i ^ 1 < len(values) and i ^ 1 not in indices]
         indices = sorted({i // 2 for i in indices})
-        values = [h("roster-node", *values[i:i + 2]) if i + 1 < len(values) else values[i]
+        values = [h(node, *values[i:i + 2]) if i + 1 < len(values) else values[i]
                   for i in range(0, len(values), 2)]
     return values[0], hashes
 
 
-def opened_top(opening, count):
-    hashes = [un(value) for value in opening["hashes"]]
-    known = dict(zip(opening["indices"], map(leaf, opening["members"])))
+def opened_top(known, hashes, count, node="roster-node"):
+    """The top that leaves (by position) and the hashes beside them lead to; None for too few or many hashes."""
+    hashes = [un(value) for value in hashes]
     while count > 1:
         above = {}
         for i in sorted(known):
@@ -247,7 +256,7 @@ def opened_top(opening, count):
                 if i ^ 1 not in known and not hashes:
                     return None
                 other = known[i ^ 1] if i ^ 1 in known else hashes.pop(0)
-                above[i // 2] = h("roster-node", *((other, known[i]) if i % 2 else (known[i], other)))
+                above[i // 2] = h(node, *((other, known[i]) if i % 2 else (known[i], other)))
         known, count = above, (count + 1) // 2
     return None if hashes or not known else known[0]
 
@@ -377,6 +386,8 @@ class Client:
         for m in members:
             if not advertised(self.p.sid, m):
                 raise Refused("badSignature", m["id"], "advertise")
+            if not canonical(un(m["share_key"])) or not canonical(un(m["mask_key"])):
+                raise Refused("unusableKey", m["id"])
             if m["share_key"] == self.ad["share_key"] or m["mask_key"] == self.ad["mask_key"]:
                 raise Refused("unusableKey", m["id"])
             if x25519(self.c[1], un(m["share_key"])) is None:
@@ -388,7 +399,8 @@ class Client:
         for i, m in zip(opening["indices"], opening["members"]):
             if m["id"] != self.ids[i]:
                 raise Refused("openingRejected", self.ids[i])
-        if opened_top(opening, self.n) != self.top:
+        leaves = dict(zip(opening["indices"], map(leaf, opening["members"])))
+        if opened_top(leaves, opening["hashes"], self.n) != self.top:
             raise Refused("rosterRootMismatch")
 
     def roster(self, m):
@@ -577,6 +589,8 @@ class Client:
             raise Refused("conflictingRetry", None, "unmask")
         signers = m["signers"]
         self.p.check_indices(signers, self.n, self.list_defect("unmask"))
+        if len(un(m["top"])) != 32:
+            raise Refused("malformedList", None, "unmask", "wrongSize")
         for i in signers:
             if i not in self.notice["uploaded"]:
                 raise Refused("unknownParticipant", self.ids[i], "confirm")
@@ -596,10 +610,9 @@ class Client:
             if s["id"] in signers:
                 raise Refused("duplicateParticipant", s["id"])
             signers.append(s["id"])
-        for i in self.chosen if self.p.sparse else []:
-            if self.ids[i] not in signers:
-                raise Refused("unknownParticipant", self.ids[i], "unmask")
-        if not self.p.sparse and len(signers) < self.p.quorum(self.n):
+        if "claim" in self.sent:
+            self.check_sample(m, signers)
+        elif len(signers) < self.p.quorum(self.n):
             raise Refused("quorumTooSmall")
         message = notice_bytes(self.p.sid, self.root, self.notice)
         for s in m["signatures"]:
@@ -610,6 +623,21 @@ class Client:
                     if (j in self.notice["uploaded"]) == mine]
         return "unmask_shares", {
             "id": self.id, "seed_shares": shares(1, True), "mask_key_shares": shares(0, False)}
+
+    def check_sample(self, m, signers):
+        refuse = self.list_defect("unmask")
+        for position, i in enumerate(self.chosen):
+            if signers[position:position + 1] != [self.ids[i]]:
+                raise Refused("unknownParticipant", self.ids[i], "unmask")
+        if len(signers) != len(self.chosen):
+            raise refuse("wrongEntries")
+        if any(len(un(s["signature"])) != 64 for s in m["signatures"]):
+            raise refuse("wrongSize")
+        claim = self.sent["claim"]
+        leaves = {claim["signers"].index(i): quorum_leaf(i, s["signature"])
+                  for i, s in zip(self.chosen, m["signatures"])}
+        if opened_top(leaves, m["hashes"], len(claim["signers"]), "quorum-node") != un(claim["top"]):
+            raise Refused("quorumNotCommitted")
 
 
 class Server:
@@ -642,8 +670,8 @@ class Server:
             raise Refused("badSignature", m["id"], "advertise")
         keys = [m["share_key"], m["mask_key"]]
         known = [key for ad in self.ads.values() for key in (ad["share_key"], ad["mask_key"])]
-        if None in [x25519(bytes(31) + b"\x40", un(key)) for key in keys] or keys[0] == keys[1] \
-                or set(keys) & set(known):
+        if not all(canonical(un(key)) for key in keys) or keys[0] == keys[1] or set(keys) & set(known) \
+                or None in [x25519(bytes(31) + b"\x40", un(key)) for key in keys]:
             raise Refused("unusableKey", m["id"])
         self.ads[m["id"]] = m
 
@@ -711,7 +739,13 @@ class Server:
     def quorum_request(self, m, sender):
         if any(i not in self.confirmed for i in m["signers"]):
             raise Refused("malformed", self.ids[sender], "unmask", "wrongEntries")
-        return "quorum", {"signatures": [self.confirmed[i] for i in m["signers"]]}
+        positions = [i for i, signer in enumerate(sorted(self.confirmed)) if signer in m["signers"]]
+        return "quorum", {"signatures": [self.confirmed[i] for i in m["signers"]],
+                          "hashes": [value.hex() for value in self.quorum_tree(positions)[1]]}
+
+    def quorum_tree(self, positions):
+        leaves = [quorum_leaf(i, m["signature"]) for i, m in sorted(self.confirmed.items())]
+        return tree_hashes(leaves, positions, "quorum-node")
 
     def holders(self, dealer):
         dealt = [s["recipient"] for s in self.uploads[dealer]["shares"]]
@@ -764,9 +798,9 @@ class Server:
         if kind == "survivor_notice":
             return self.notice
         if kind == "quorum_claim":
-            return {"signers": sorted(self.confirmed)}
+            return {"signers": sorted(self.confirmed), "top": self.quorum_tree([])[0].hex()}
         if kind == "quorum" and not self.p.sparse:
-            return {"signatures": [self.confirmed[i] for i in sorted(self.confirmed)]}
+            return {"signatures": [self.confirmed[i] for i in sorted(self.confirmed)], "hashes": []}
         same("message of the server", kind, "share_delivery")
         dealt = [s["recipient"] for s in self.uploads[to]["shares"]]
         shares = [{"sender": i, "ciphertext": s["ciphertext"]} for i in sorted(self.uploads)
@@ -810,7 +844,7 @@ class Server:
         digests = [input_digest(pack(self.inputs[i], p.ring_bits)) for i in sorted(self.inputs)]
         notice = self.notice
         transcript = h("transcript", sid, self.root, index_digest(notice["shared"]), index_digest(notice["uploaded"]),
-                       b"".join(digests), blake(framed("accord/secagg/1/masked-input") + pack(total, p.ring_bits)))
+                       b"".join(digests), input_digest(pack(total, p.ring_bits)))
         self.result = {
             "shared": notice["shared"], "survivors": notice["uploaded"], "sum": total,
             "input_digests": [d.hex() for d in digests], "centred_sum": centred(total, p.ring_bits),
@@ -957,8 +991,8 @@ def check_hashing(v, folder):
         same("top", (un(tree["top"]), un(tree["root"])), (top, roster_root(sid, [m["id"] for m in members], top)))
         for opening in tree["openings"]:
             same("opening", opening["hashes"], [x.hex() for x in tree_hashes(leaves, opening["indices"])[1]])
-            opened = {**opening, "members": [members[i] for i in opening["indices"]]}
-            same("opened top", opened_top(opened, tree["count"]), top)
+            opened = {i: leaves[i] for i in opening["indices"]}
+            same("opened top", opened_top(opened, opening["hashes"], tree["count"]), top)
     return f"{len(v['framings'])} framings, {len(v['members']['trees'])} trees"
 
 
@@ -985,27 +1019,46 @@ def log_sum(terms):
     return top if top == -math.inf else top + math.log(math.fsum(math.exp(t - top) for t in terms))
 
 
-def hypergeometric(n, k, marked, counts):
-    """log2 of n times the probability of so many marked among k neighbours."""
+def hypergeometric(n, k, marked, counts, times=None):
+    """log2 of n (or so many) times the probability of so many marked among k neighbours."""
     terms = [log_choose(marked, i) + log_choose(n - 1 - marked, k - i) - log_choose(n - 1, k) for i in counts]
-    return log_sum(terms) / math.log(2) + math.log2(n)
+    return log_sum(terms) / math.log(2) + math.log2(times or n)
 
 
 @functools.lru_cache(None)
 def failures(n, k, t, corrupt, dropped, server=True):
-    """log2 of the failures of privacy and of separation, and c."""
+    """log2 of the failures of privacy and of separation, c, and rho."""
     c = next(c for c in range(k + 1) if hypergeometric(n, k, corrupt, range(c + 1, k + 1)) <= -41)
     privacy = hypergeometric(n, k, corrupt, range(t, k + 1))
     least = max(1, t - c + 1)
     d = min(dropped, n - corrupt - 2 * least)
     rest = n - corrupt - d
-    if d < 0:
-        return privacy, -math.inf, c
     ways = log_choose(n - corrupt, d) if server else 0
-    separation = log_sum([
+    parts = log_sum([
         ways + log_choose(rest, s) + k * s * math.log1p(-(rest - s) / (n - 1))
-        + k * (rest - s) * math.log1p(-s / (n - 1)) for s in range(least, rest // 2 + 1)])
-    return privacy, separation / math.log(2), c
+        + k * (rest - s) * math.log1p(-s / (n - 1)) for s in range(least, rest // 2 + 1)]) if d >= 0 else -math.inf
+    parts /= math.log(2)
+    if not server or parts > -41:
+        return privacy, parts, c, 0
+    one, isolatable = one_set(n, k, max(0, t - c), corrupt, dropped)
+    return privacy, max(parts, one), c, isolatable
+
+
+def one_set(n, k, needed, corrupt, dropped):
+    """log2 of the union bound over sets that keep their draws to themselves, and rho."""
+    rest, total = n - corrupt - dropped, -math.inf
+    for s in range(needed + 1, rest):
+        sets = log_choose(n - corrupt, s)
+        leaving = sets + log_choose(n - corrupt - s, dropped) + k * s * math.log1p(-(rest - s) / (n - 1))
+        staying = math.inf  # of no interest where the other is below 2^-69
+        if leaving > -41 * math.log(2) - 20:
+            staying = sets + s * math.log(2) * hypergeometric(n, k, s - 1, range(needed, k + 1), times=1)
+        more = log_sum([total, min(leaving, staying)])
+        if more / math.log(2) > -41:
+            isolatable = rest - s
+            return (total / math.log(2), isolatable) if isolatable * 10 <= rest else (0, rest)
+        total = more
+    return total / math.log(2), 0
 
 
 @functools.lru_cache(None)
@@ -1022,10 +1075,11 @@ def sparse_parameters(n, gamma, delta, chosen, adversary):
         t = max((t for t in range(2, k + 1) if hypergeometric(n, k, alive - 1, range(t + 1)) <= -20), default=0)
         if t == 0:
             continue
-        privacy, separation, c = failures(n, k, t, corrupt, dropped, adversary == "server")
+        privacy, separation, c, isolatable = failures(n, k, t, corrupt, dropped, adversary == "server")
         if t > c and privacy <= -41 and separation <= -41:
             return {"degree": k, "shares_needed": t, "in_degree_cap": min(n - 1, k + math.isqrt(64 * k)),
-                    "quorum": quorum, "survivor_floor": n - dropped, "log2_privacy": privacy,
+                    "quorum": quorum, "survivor_floor": n - dropped, "isolatable": isolatable,
+                    "log2_privacy": privacy,
                     "log2_correctness": hypergeometric(n, k, alive - 1, range(t)), "log2_separation": separation}
     return "noSparseGraph"
 

@@ -22,13 +22,22 @@ struct CohortPlan: Sendable, Equatable {
   var graph: NeighbourGraph
   /// The corrupt fraction of every group, thousandths.
   var corruptPermille: Int
+
+  /// The fewest inputs of any sum of a cohort, to which noise is calibrated.
+  func assuredSurvivors(_ task: any TaskTerms, of cohort: Int) throws(FederationError) -> Int {
+    do {
+      return try GraphPolicy.standard.assuredSurvivors(
+        graph: graph, minimumSurvivors: task.minimumSurvivors, corruptPermille: corruptPermille,
+        cohort: cohort)
+    } catch { throw .invalidTask(field: "corruptPermille or dropoutPermille", reason: "\(error)") }
+  }
 }
 
 extension FederationHost {
   /// The fastest suite that everybody who waits has, the complete graph for up to 200 members of a group and
   /// the sparse one for more, and the corrupt fraction that a group of that size must expect.
   func cohortPlan(
-    _ task: TaskSpecification, expected: Set<VerifyingKey>, enrolled: Set<VerifyingKey>
+    _ task: any TaskTerms, expected: Set<VerifyingKey>, enrolled: Set<VerifyingKey>
   ) throws(FederationError) -> CohortPlan {
     let common = expected.reduce(Set(KeyStreamSuite.allCases)) { suites, id in
       suites.intersection(waiting[id]?.suites ?? [.chacha20])

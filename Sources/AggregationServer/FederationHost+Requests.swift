@@ -251,14 +251,15 @@ extension FederationHost {
     guard keys.operatorKey.verifies(signature, domain: TaskSpecification.signatureDomain, [bytes]) else {
       throw HostRefusal(.unauthorised, "the operator's signature does not match the task")
     }
-    let task = try TaskSpecification.decode(bytes)
+    let specification = try FederationTask.decode(bytes)
+    let task = specification.terms
     guard !tasks.contains(where: { $0.id == task.id }) else {
       throw HostRefusal(.refused, "there is already a task named \(task.id); choose another name")
     }
-    guard try task.canonicalBytes() == bytes else {
+    guard try specification.canonicalBytes() == bytes else {
       throw HostRefusal(.malformed, "the task is not canonical JSON; submit it with `accord task submit`")
     }
-    let engine = TaskEngine(task: task)
+    let engine = TaskRun(specification)
     let artifact = try engine.artifact.encode()
     try budgets.declare(task)
     guard
@@ -269,7 +270,7 @@ extension FederationHost {
     tasks.append(
       RunningTask(id: task.id, bytes: bytes, signature: signature, engine: engine, artifact: artifact))
     announceChange()
-    logger.info("task \(task.id) accepted: \(task.rounds) rounds")
+    logger.info("task \(task.id) accepted")
     return task.id
   }
 
@@ -303,9 +304,9 @@ extension FederationHost {
           id: task.id, specification: task.engine.task, progress: task.engine.progress,
           model: ModelArtifact.digest(of: task.artifact).hex,
           spent: Dictionary(
-            uniqueKeysWithValues: try budgets.epsilon(task.engine.task).map {
+            uniqueKeysWithValues: try budgets.epsilon(task.engine.terms).map {
               ($0.key.rawValue, EpsilonValue($0.value))
-            }))
+            }), statistics: try task.engine.report(own: try budgets.own(task.engine.terms)))
       }, ledgerSize: ledger.size)
   }
 }

@@ -36,7 +36,7 @@ package actor FederationHost {
     let id: String
     let bytes: [UInt8]
     let signature: Signature
-    var engine: TaskEngine
+    var engine: TaskRun
     var artifact: [UInt8]
   }
 
@@ -80,14 +80,14 @@ package actor FederationHost {
     self.random = random
     self.clock = clock
     for stored in try store.tasks() {
-      let task = try TaskSpecification.decode(stored.bytes)
-      var engine: TaskEngine
+      let task = try FederationTask.decode(stored.bytes)
+      var engine: TaskRun
       do {
-        engine = TaskEngine(
-          task: task, progress: stored.progress, artifact: try ModelArtifact.decode(stored.artifact))
+        engine = try TaskRun(
+          task, progress: stored.progress, artifact: try TaskArtifact.decode(stored.artifact))
       } catch {
         // One task's model must not keep the ledger from being served.
-        engine = TaskEngine(task: task, progress: stored.progress)
+        engine = TaskRun(task, progress: stored.progress)
         engine.stop("\(error)")
         try store.update(task: stored.id, progress: engine.progress)
       }
@@ -171,9 +171,9 @@ package actor FederationHost {
     }
     let now = clock()
     let facts = SessionFacts(
-      task: task.engine.task, number: session.number, sessionID: session.sessionID, kind: session.kind,
+      task: task.engine.terms, number: session.number, sessionID: session.sessionID, kind: session.kind,
       round: session.round, checkpoint: try checkpointInForce(now),
-      spent: try budgets.epsilon(task.engine.task), startedAt: session.startedAt, endedAt: now)
+      spent: try budgets.epsilon(task.engine.terms), startedAt: session.startedAt, endedAt: now)
     return try SessionRecord.aborted(
       facts, model: ModelArtifact.digest(of: task.artifact), reason: reason, key: keys.server)
   }
@@ -194,7 +194,7 @@ package actor FederationHost {
     guard let position = tasks.firstIndex(where: { $0.engine.progress.status == .running }) else { return }
     let enrolled = enrolledNodes()
     let present = Set(waiting.keys).intersection(enrolled)
-    let minimum = max(tasks[position].engine.task.minimumCohort, 2)
+    let minimum = max(tasks[position].engine.terms.minimumCohort, 2)
     guard present.count >= minimum else {
       enoughSince = nil
       return
@@ -223,22 +223,23 @@ package actor FederationHost {
   }
 
   /// Writes into the ledger why a task ended without completing.
-  private func noteEnd(of engine: TaskEngine, reason: String) throws {
-    logger.warning("task \(engine.task.id) stopped: \(reason)")
+  private func noteEnd(of engine: TaskRun, reason: String) throws {
+    logger.warning("task \(engine.terms.id) stopped: \(reason)")
     let notice = NoticeRecord(
       id: try EventID(random.bytes(16)), kind: "refusal",
-      text: SessionRecord.oneLine("task \(engine.task.id) stopped: \(reason)"), timeMs: Int64(clock()))
+      text: SessionRecord.oneLine("task \(engine.terms.id) stopped: \(reason)"), timeMs: Int64(clock()))
     _ = try ledger.append([.notice(notice, signedBy: keys.server)], nowMs: Int64(clock()))
   }
 
   func start(
     _ position: Int, enrolled: Set<VerifyingKey>, expected: Set<VerifyingKey>, now: UInt64
   ) throws {
-    let task = tasks[position].engine.task
+    let task = tasks[position].engine.terms
     let before = tasks[position].engine.progress
     guard
       let plan = try tasks[position].engine.nextSession(
-        spent: try budgets.spent(task), cohort: min(enrolled.count, MessageLimits.cohort))
+        spent: try budgets.spent(task), own: try budgets.own(task),
+        cohort: min(enrolled.count, MessageLimits.cohort))
     else {
       try store.update(task: task.id, progress: tasks[position].engine.progress)
       if case .stopped(let reason) = tasks[position].engine.progress.status {
@@ -261,7 +262,8 @@ package actor FederationHost {
       seed: task.seed &+ number, segments: plan.segments,
       ringBits: try VectorPlan(plan.segments).ringBits(
         cohort: cohortLimit, maximumContributors: task.maximumContributors,
-        minimumSurvivors: task.minimumSurvivors, corruptPermille: cohort.corruptPermille),
+        minimumSurvivors: try cohort.assuredSurvivors(task, of: cohortLimit),
+        corruptPermille: cohort.corruptPermille),
       minimumCohort: task.minimumCohort, minimumSurvivors: task.minimumSurvivors,
       corruptPermille: cohort.corruptPermille, dropoutPermille: task.dropoutPermille,
       maximumContributors: task.maximumContributors,
@@ -329,7 +331,7 @@ package actor FederationHost {
   }
 
   func debit(_ debits: [SegmentDebit], _ live: LiveSession) throws {
-    guard let task = tasks.first(where: { $0.bytes == live.taskBytes })?.engine.task else { return }
+    guard let task = tasks.first(where: { $0.bytes == live.taskBytes })?.engine.terms else { return }
     for debit in debits {
       try budgets.debit(debit, task: task, session: live.number, sessionID: live.sessionID, now: clock())
     }
@@ -338,7 +340,7 @@ package actor FederationHost {
   func complete(_ sum: ReleasedSum, _ live: LiveSession) throws {
     guard let position = tasks.firstIndex(where: { $0.bytes == live.taskBytes }) else { return }
     let now = clock()
-    let task = tasks[position].engine.task
+    let task = tasks[position].engine.terms
     let before = ModelArtifact.digest(of: tasks[position].artifact)
     var engine = tasks[position].engine
     let spent = try budgets.epsilon(task)
@@ -369,7 +371,7 @@ package actor FederationHost {
   func abort(_ reason: String, _ live: LiveSession) throws {
     guard let position = tasks.firstIndex(where: { $0.bytes == live.taskBytes }) else { return }
     let now = clock()
-    let task = tasks[position].engine.task
+    let task = tasks[position].engine.terms
     tasks[position].engine.sessionAborted()
     let record = try SessionRecord.aborted(
       facts(live, task, spent: try budgets.epsilon(task), now: now),
@@ -387,7 +389,7 @@ package actor FederationHost {
   }
 
   func facts(
-    _ live: LiveSession, _ task: TaskSpecification, spent: [Population: Double], now: UInt64
+    _ live: LiveSession, _ task: any TaskTerms, spent: [Population: Double], now: UInt64
   ) -> SessionFacts {
     SessionFacts(
       task: task, number: live.number, sessionID: live.sessionID,

@@ -25,13 +25,15 @@ package struct FederationStatus: Codable, Sendable {
     /// Its name.
     package var id: String
     /// What the operator asked for.
-    package var specification: TaskSpecification
+    package var specification: FederationTask
     /// Where it stands.
     package var progress: TaskProgress
-    /// Digest of the current model, hexadecimal.
+    /// Digest of the current artifact (a model, or what a statistics task found), hexadecimal.
     package var model: String
     /// Spent per population: epsilon at the task's delta.
     package var spent: [String: EpsilonValue]
+    /// What a statistics task found so far; nil for a training task.
+    package var statistics: StatisticsReport?
   }
 
   /// The federation's name.

@@ -40,8 +40,10 @@ package struct ServerInspection: Sendable {
   /// All models, by task and version.
   package func models() throws -> [StoredModel] {
     try store.models().compactMap { model in
-      guard let bytes = try store.model(model.digest) else { return nil }
-      return StoredModel(bytes: bytes, artifact: try ModelArtifact.decode(bytes))
+      guard let bytes = try store.model(model.digest),
+        let artifact = try TaskArtifact.decode(bytes).model
+      else { return nil }
+      return StoredModel(bytes: bytes, artifact: artifact)
     }
   }
 

@@ -23,7 +23,7 @@ struct CheckpointInForce: Sendable {
 
 /// Everything about a session that goes into its ledger record, however it ended.
 struct SessionFacts: Sendable {
-  let task: TaskSpecification
+  let task: any TaskTerms
   let number: UInt64
   let sessionID: Digest
   let kind: String
@@ -73,19 +73,20 @@ enum SessionRecord {
     eligible: Int64?, result: RoundResult, transcript: Digest?, key: SigningKey
   ) throws -> [UInt8] {
     let task = facts.task
-    let population: Population = facts.kind == SessionKind.evaluation.rawValue ? .heldOut : .training
-    let budget = population == .training ? task.trainingBudget : task.evaluationBudget
-    let isNoisy = budget.epsilon.isFinite
+    // Whose budget the record tells of: a training session spends that of both populations.
+    let budgets = task.populationBudgets
+    let population: Population =
+      facts.kind == SessionKind.evaluation.rawValue || budgets[.training] == nil ? .heldOut : .training
     let record = RoundRecord(
       sessionID: facts.sessionID, round: facts.number, taskID: task.id,
       kind: facts.round > 0 ? "\(facts.kind) \(facts.round)" : facts.kind, modelIn: modelIn,
-      modelOut: modelOut, purpose: Purpose(id: task.purpose, version: task.purposeVersion),
+      modelOut: modelOut, purpose: task.consentPurpose,
       checkpointSize: facts.checkpoint.size, checkpointRoot: facts.checkpoint.root,
       checkpointAgeSeconds: facts.checkpoint.ageSeconds, participants: cohort, survivors: survivors,
       dropped: cohort - survivors, noisedEligible: eligible,
       epsilon: facts.spent[population] ?? 0,
-      delta: budget.delta,
-      unit: task.unit.rawValue, mechanism: isNoisy ? "skellam/distributed" : "none",
+      delta: budgets[population]?.delta ?? 0,
+      unit: task.unit.rawValue, mechanism: task.isNoised(population) ? "skellam/distributed" : "none",
       startedMs: Int64(facts.startedAt), endedMs: Int64(facts.endedAt), result: result,
       transcriptDigest: transcript)
     return try LedgerEntry.round(record, signedBy: key).leafBytes()

@@ -124,6 +124,16 @@ package final class AgreementKey: CustomStringConvertible, Sendable {
   package var description: String { "<agreement key of \(publicKey.hex.prefix(16))…>" }
 }
 
+extension AgreementPublicKey {
+  /// Whether the key is the only encoding of its point that protocols accept: a number below 2^255 - 19
+  /// (RFC 7748, section 5, ignores the top bit and reduces the rest, so other bytes stand for the same
+  /// point and would pass for another key).
+  package var isCanonical: Bool {
+    guard bytes.count == AgreementPublicKey.byteCount, bytes[31] <= 0x7f else { return false }
+    return bytes[31] < 0x7f || bytes[1..<31].contains { $0 != 0xff } || bytes[0] < 0xed
+  }
+}
+
 /// Anonymous public-key boxes (`crypto_box_seal`: X25519, XSalsa20-Poly1305).
 package enum SealedBox {
   /// How many bytes longer a sealed message is.

@@ -61,7 +61,7 @@ package actor NodeDaemon {
   private let drill: Drill?
   private let keepsInputs: Bool
   private var status: NodeStatus
-  private var artifact: (digest: Digest, artifact: ModelArtifact)?
+  private var artifact: (digest: Digest, artifact: TaskArtifact)?
 
   /// Opens a node's files and takes the directory's lock.
   package init(
@@ -154,7 +154,8 @@ package actor NodeDaemon {
   /// A session that passed the checks that need neither data nor network.
   private struct Session {
     let signed: SignedDescriptor
-    let task: TaskSpecification
+    let task: FederationTask
+    var terms: any TaskTerms { task.terms }
   }
 
   private func check(_ signed: SignedDescriptor, _ invitation: WireInvitation) throws -> Session {
@@ -169,9 +170,9 @@ package actor NodeDaemon {
         what: "the task's digest", expected: signed.descriptor.taskDigest.hex,
         actual: TaskSpecification.digest(of: taskBytes).hex)
     }
-    let task = try TaskSpecification.decode(taskBytes)
+    let task = try FederationTask.decode(taskBytes)
     try files.policy.check(
-      signed.descriptor, task: task, federation: files.trust.federation,
+      signed.descriptor, task: task.terms, federation: files.trust.federation,
       lastSession: try store.lastSession(), now: clock())
     return Session(signed: signed, task: task)
   }
@@ -186,12 +187,11 @@ package actor NodeDaemon {
     let descriptor = session.signed.descriptor
     show("training")
     try await synchronise(session)
-    guard try store.schema() == session.task.schema else {
+    guard try store.schema() == session.terms.schema else {
       throw FederationError.invalidTask(field: "schema", reason: "is not that of this store's records")
     }
-    let builder = ContributionBuilder.self
     let artifact = try await fetchArtifact(descriptor.modelDigest)
-    let contributions = try builder.init(task: session.task, descriptor: descriptor, artifact: artifact)
+    let contributions = try session.task.contributions(descriptor: descriptor, artifact: artifact)
     var batches = try await current(session) { try admit(session) }
     try checkBudget(session)
     // From here on the session counts as taken part in, whatever happens.
@@ -200,7 +200,7 @@ package actor NodeDaemon {
     var sums = try contributions.build(
       training: batches.training?.consented, heldOut: batches.heldOut?.consented, random: &random)
     var round = try NodeRound(
-      signed: session.signed, task: session.task, policy: files.policy, identity: files.identity,
+      signed: session.signed, task: session.terms, policy: files.policy, identity: files.identity,
       random: random.fork())
 
     try await pause(before: "advertise", descriptor)
@@ -297,20 +297,21 @@ package actor NodeDaemon {
   }
 
   private func admit(_ session: Session) throws -> Batches {
-    let purpose = Purpose(id: session.task.purpose, version: session.task.purposeVersion)
     func batch(_ population: Population) throws -> GatedBatch<LabelledRecord>? {
       guard session.signed.descriptor.segments.contains(where: { $0.population == population }) else {
         return nil
       }
       return try gate.batch(
-        candidates: try store.candidates(population), purpose: purpose, regime: session.task.regime,
+        candidates: try store.candidates(population), purpose: session.terms.consentPurpose,
+        regime: session.terms.regime,
         nowMs: Int64(clock()))
     }
     let batches = (training: try batch(.training), heldOut: try batch(.heldOut))
-    if let training = batches.training, training.subjects.count < files.policy.minimumContributors {
+    // Whose records are only measured with have no minimum, unless the measurement is all there is.
+    let hiding = session.task.statistics == nil ? batches.training : batches.training ?? batches.heldOut
+    if let hiding, hiding.subjects.count < files.policy.minimumContributors {
       throw FederationError.policy(
-        .tooFewContributors(
-          count: training.subjects.count, required: files.policy.minimumContributors))
+        .tooFewContributors(count: hiding.subjects.count, required: files.policy.minimumContributors))
     }
     return batches
   }
@@ -366,14 +367,14 @@ package actor NodeDaemon {
       let name = try account(segment.population, session)
       try budgets.debit(
         id: "\(session.signed.sessionID.hex)/\(segment.name.rawValue)", population: name,
-        unit: descriptor.unit, event: try segment.privacyEvent(), task: session.task.id,
+        unit: descriptor.unit, event: try segment.privacyEvent(), task: session.terms.id,
         round: descriptor.sessionNumber, timeMs: Int64(clock()))
     }
   }
 
   // MARK: Models
 
-  private func fetchArtifact(_ digest: Digest) async throws -> ModelArtifact {
+  private func fetchArtifact(_ digest: Digest) async throws -> TaskArtifact {
     if let artifact, artifact.digest == digest { return artifact.artifact }
     var request = WireModelRequest()
     request.digest = Data(digest.bytes)
@@ -383,7 +384,7 @@ package actor NodeDaemon {
     guard ModelArtifact.digest(of: bytes) == digest else {
       throw EdgeNodeError.badAnswer(what: "model", reason: "its digest is not the announced one")
     }
-    let decoded = try ModelArtifact.decode(bytes)
+    let decoded = try TaskArtifact.decode(bytes)
     artifact = (digest, decoded)
     return decoded
   }

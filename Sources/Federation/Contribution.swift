@@ -2,7 +2,7 @@ package import Consent
 package import Cryptography
 import Foundation
 package import Learning
-import Privacy
+package import Privacy
 
 /// One labelled record as the federation's pipeline reads it.
 package struct LabelledRecord: Sendable, Equatable {
@@ -17,12 +17,79 @@ package struct LabelledRecord: Sendable, Equatable {
   }
 }
 
-/// Turns consented records into the integer vector of a session: per contributor a vector of bounded norm,
-/// clipped and rounded in integers, summed over the node's contributors.
-package struct ContributionBuilder: Sendable {
+/// Turns consented records into the integer vector of a session, without noise.
+package protocol ContributionBuilding: Sendable {
+  /// The node's integer sums over the whole vector.
+  func build(
+    training: ConsentedBatch<LabelledRecord>?, heldOut: ConsentedBatch<LabelledRecord>?,
+    random: inout RandomStream
+  ) throws(FederationError) -> [Int64]
+}
+
+/// Who contributes to a segment: the same rules for every kind of task.
+struct Contributors {
+  let terms: any TaskTerms
+  let maximum: Int
+  let training: ConsentedBatch<LabelledRecord>?
+  let heldOut: ConsentedBatch<LabelledRecord>?
+
+  /// Consent is specific: who agreed to another purpose did not agree to this one.
+  func checkPurpose() throws(FederationError) {
+    for (batch, population) in [(training, Population.training), (heldOut, .heldOut)] {
+      guard let batch, batch.purpose != terms.consentPurpose else { continue }
+      throw .mismatch(
+        what: "the purpose of the \(population.rawValue) batch", expected: terms.consentPurpose.description,
+        actual: batch.purpose.description)
+    }
+  }
+
+  /// The records of each contributor of a population, at most `maximum` of them: a uniform choice when there
+  /// are more.
+  func records(
+    of population: Population, random: inout RandomStream
+  ) throws(FederationError) -> [[LabelledRecord]] {
+    var subjects = (population == .training ? training : heldOut)?.subjects.map(\.records) ?? []
+    if subjects.count > maximum {
+      for index in 0..<maximum {
+        let other = index + Int(random.uniform(below: UInt64(subjects.count - index)))
+        subjects.swapAt(index, other)
+      }
+      subjects.removeLast(subjects.count - maximum)
+    }
+    // Clipping bounds a contributor. It bounds a record only where a contributor has one.
+    guard terms.unit != .record || subjects.allSatisfy({ $0.count == 1 }) else {
+      throw .invalidTask(
+        field: "unit", reason: "is record, but a contributor has several records; use customer")
+    }
+    return subjects
+  }
+}
+
+extension FederationTask {
+  /// What builds this node's vector for a session that starts from `artifact`. Throws if the descriptor's
+  /// vector is not the one that task and artifact ask for.
+  package func contributions(
+    descriptor: RoundDescriptor, artifact: TaskArtifact
+  ) throws(FederationError) -> any ContributionBuilding {
+    switch (self, artifact) {
+    case (.training(let task), .model(let artifact)):
+      return try ContributionBuilder(task: task, descriptor: descriptor, artifact: artifact)
+    case (.statistics(let task), .statistics(let state)):
+      return try StatisticsContribution(task: task, descriptor: descriptor, state: state)
+    case (.training, .statistics), (.statistics, .model):
+      throw .badArtifact(reason: "it belongs to another kind of task")
+    }
+  }
+}
+
+/// Builds the vector of a training task: per contributor a vector of bounded norm, clipped and rounded in
+/// integers, summed over the node's contributors.
+package struct ContributionBuilder: ContributionBuilding {
   private let task: TaskSpecification
   private let descriptor: RoundDescriptor
   private let artifact: ModelArtifact
+  /// C of this session.
+  private let clipNorm: Double
 
   /// Weight of the coordinate that counts contributors, relative to the clip norm: it widens the
   /// sensitivity by 3 % and gives the denominator of the mean to within a few contributors.
@@ -35,8 +102,10 @@ package struct ContributionBuilder: Sendable {
     self.task = task
     self.descriptor = descriptor
     self.artifact = artifact
+    clipNorm = try SegmentShape.clipNorm(of: descriptor, task: task)
     for segment in descriptor.segments {
-      let expected = try SegmentShape.of(segment.name, task: task, artifact: artifact)
+      let expected = try SegmentShape.of(
+        segment.name, task: task, artifact: artifact, clipNorm: clipNorm)
       guard expected.length == segment.length else {
         throw .mismatch(
           what: "the length of segment \(segment.name.rawValue)", expected: "\(expected.length)",
@@ -53,6 +122,13 @@ package struct ContributionBuilder: Sendable {
           what: "the clip norm of segment \(segment.name.rawValue)",
           expected: "\(expected.clipNorm)", actual: "\(segment.clipNorm)")
       }
+      // The event is charged by these bounds: smaller ones would understate it.
+      guard expected.sensitivity == segment.sensitivity else {
+        throw .mismatch(
+          what: "the sensitivity of segment \(segment.name.rawValue)",
+          expected: expected.sensitivity.map { "\($0)" } ?? "that of its clip norm",
+          actual: segment.sensitivity.map { "\($0)" } ?? "that of its clip norm")
+      }
     }
   }
 
@@ -61,48 +137,30 @@ package struct ContributionBuilder: Sendable {
     training: ConsentedBatch<LabelledRecord>?, heldOut: ConsentedBatch<LabelledRecord>?,
     random: inout RandomStream
   ) throws(FederationError) -> [Int64] {
-    let purpose = Purpose(id: task.purpose, version: task.purposeVersion)
-    for (batch, population) in [(training, Population.training), (heldOut, .heldOut)] {
-      // Consent is specific: who agreed to another purpose did not agree to this one.
-      guard let batch, batch.purpose != purpose else { continue }
-      throw .mismatch(
-        what: "the purpose of the \(population.rawValue) batch", expected: purpose.description,
-        actual: batch.purpose.description)
-    }
+    let contributors = Contributors(
+      terms: task, maximum: descriptor.maximumContributors, training: training, heldOut: heldOut)
+    try contributors.checkPurpose()
     var vector: [Int64] = []
     vector.reserveCapacity(descriptor.dimension)
+    /// Sum of the contributors' bits, found when their updates were computed.
+    var bits: Int64 = 0
     for segment in descriptor.segments {
-      let batch = segment.population == .training ? training : heldOut
-      var sums = [Int64](repeating: 0, count: segment.length)
-      let subjects = limited(batch?.subjects.map(\.records) ?? [], random: &random)
-      // Clipping bounds a contributor. It bounds a record only where a contributor has one.
-      guard task.unit != .record || subjects.allSatisfy({ $0.count == 1 }) else {
-        throw .invalidTask(
-          field: "unit", reason: "is record, but a contributor has several records; use customer")
+      if segment.name == .clipping {
+        vector.append(bits)
+        continue
       }
+      var sums = [Int64](repeating: 0, count: segment.length)
+      let subjects = try contributors.records(of: segment.population, random: &random)
       if !subjects.isEmpty {
-        try add(segment, subjects, to: &sums, random: &random)
+        try add(segment, subjects, to: &sums, bits: &bits, random: &random)
       }
       vector.append(contentsOf: sums)
     }
     return vector
   }
 
-  /// At most `maximumContributors`, a uniform choice when there are more.
-  private func limited(
-    _ subjects: [[LabelledRecord]], random: inout RandomStream
-  ) -> [[LabelledRecord]] {
-    guard subjects.count > descriptor.maximumContributors else { return subjects }
-    var subjects = subjects
-    for index in 0..<descriptor.maximumContributors {
-      let other = index + Int(random.uniform(below: UInt64(subjects.count - index)))
-      subjects.swapAt(index, other)
-    }
-    return Array(subjects[..<descriptor.maximumContributors])
-  }
-
   private func add(
-    _ segment: Segment, _ subjects: [[LabelledRecord]], to sums: inout [Int64],
+    _ segment: Segment, _ subjects: [[LabelledRecord]], to sums: inout [Int64], bits: inout Int64,
     random: inout RandomStream
   ) throws(FederationError) {
     var quantiser = Quantiser(clip: try segment.integerClip())
@@ -128,32 +186,38 @@ package struct ContributionBuilder: Sendable {
         }
         quantiser.add(vector, to: &sums, random: &random)
       }
-    case .update: try addUpdates(subjects, &quantiser, to: &sums, random: &random)
+    case .update: bits = try addUpdates(subjects, &quantiser, to: &sums, random: &random)
     case .evaluation: try addEvaluation(subjects, &quantiser, to: &sums, random: &random)
+    case .clipping, .query: throw SegmentShape.foreign(segment.name)
     }
   }
 
+  /// Returns the sum of the bits that say whose update was within C.
   private func addUpdates(
     _ subjects: [[LabelledRecord]], _ quantiser: inout Quantiser, to sums: inout [Int64],
     random: inout RandomStream
-  ) throws(FederationError) {
+  ) throws(FederationError) -> Int64 {
     let batch = try trainingBatch(subjects)
     guard let model = artifact.model?.model else {
       throw .badArtifact(reason: "there is no model to train yet")
     }
     let trainer = LocalTrainer(model: model, algorithm: task.algorithm)
     var extended = [Float](repeating: 0, count: sums.count)
-    let weight = Float(task.clipNorm * Self.countWeight)
+    let weight = Float(clipNorm * Self.countWeight)
+    let limit = Float(clipNorm)
+    var bits: Int64 = 0
     try component("local training") {
       try trainer.forEachUpdate(
         parameters: artifact.parameters, batch: batch, seed: descriptor.seed
       ) { _, update in
-        _ = clipL2(update, to: Float(task.clipNorm))
+        let norm = clipL2(update, to: limit)
+        bits += AdaptiveClipping.encode(norm: Double(norm), clipNorm: Double(limit))
         for index in update.indices { extended[index] = update[index] }
         extended[sums.count - 1] = weight
         quantiser.add(extended, to: &sums, random: &random)
       }
     }
+    return bits
   }
 
   private func addEvaluation(
@@ -213,13 +277,18 @@ private struct Quantiser {
 /// Length, population and bound of a segment, from the task and the stage of the model alone.
 package enum SegmentShape {
   /// What a segment must look like.
+  package typealias Shape = (
+    length: Int, population: Population, clipNorm: Double, sensitivity: StatisticsSensitivity?
+  )
+
+  /// What a segment must look like. `clipNorm`: C of the session; nil for the task's.
   package static func of(
-    _ name: SegmentName, task: TaskSpecification, artifact: ModelArtifact
-  ) throws(FederationError) -> (length: Int, population: Population, clipNorm: Double) {
+    _ name: SegmentName, task: TaskSpecification, artifact: ModelArtifact, clipNorm: Double? = nil
+  ) throws(FederationError) -> Shape {
     switch name {
     case .coarse:
       let statistics = CoarseStatistics(schema: task.schema)
-      return (statistics.dimension, .training, statistics.l2Bound)
+      return (statistics.dimension, .training, statistics.l2Bound, nil)
     case .fine:
       guard case .bounds(let bounds) = artifact.stage else {
         throw .badArtifact(reason: "fine statistics need agreed bounds")
@@ -227,17 +296,44 @@ package enum SegmentShape {
       let statistics = try component("fine statistics") {
         try FineStatistics(schema: task.schema, bounds: bounds)
       }
-      return (statistics.dimension, .training, statistics.l2Bound)
+      return (statistics.dimension, .training, statistics.l2Bound, nil)
     case .update:
-      let weight = ContributionBuilder.countWeight
-      return (
-        artifact.parameters.count + 1, .training,
-        task.clipNorm * (1 + weight * weight).squareRoot()
-      )
+      return (artifact.parameters.count + 1, .training, (clipNorm ?? task.clipNorm) * widening, nil)
+    case .clipping:
+      guard task.adaptiveClipping != nil else { throw foreign(name) }
+      return (1, .training, 0.5, AdaptiveClipping.sensitivity)
     case .evaluation:
       let layout = try component("evaluation") { try EvaluationLayout(bins: task.evaluationBins) }
-      return (layout.dimension, .heldOut, Double(layout.l2Bound))
+      return (layout.dimension, .heldOut, Double(layout.l2Bound), nil)
+    case .query: throw foreign(name)
     }
+  }
+
+  /// The segment's bound relative to C: the counting coordinate comes on top.
+  private static let widening =
+    (1 + ContributionBuilder.countWeight * ContributionBuilder.countWeight).squareRoot()
+
+  /// C of a training session: the task's, or with adaptive clipping what the descriptor says, within the
+  /// task's limits.
+  static func clipNorm(
+    of descriptor: RoundDescriptor, task: TaskSpecification
+  ) throws(FederationError) -> Double {
+    guard let plan = task.adaptiveClipping,
+      let update = descriptor.segments.first(where: { $0.name == .update })
+    else { return task.clipNorm }
+    let norm = update.clipNorm / widening
+    guard norm >= plan.minimumClipNorm * (1 - 1e-9), norm <= plan.maximumClipNorm * (1 + 1e-9) else {
+      throw .mismatch(
+        what: "the clip norm of segment update",
+        expected: "\(plan.minimumClipNorm * widening) to \(plan.maximumClipNorm * widening)",
+        actual: "\(update.clipNorm)")
+    }
+    return norm
+  }
+
+  static func foreign(_ name: SegmentName) -> FederationError {
+    .mismatch(
+      what: "a segment of the session", expected: "one that the task asks for", actual: name.rawValue)
   }
 }
 
@@ -251,12 +347,13 @@ enum NoiseShare {
         what: "the contribution's length", expected: "\(descriptor.dimension)",
         actual: "\(values.count)")
     }
+    let survivors = try descriptor.assuredSurvivors(cohort: cohort)
     var offset = 0
     for segment in descriptor.segments {
       let range = offset..<offset + segment.length
       offset = range.upperBound
       let share = try segment.noiseShare(
-        cohort: cohort, minimumSurvivors: descriptor.minimumSurvivors,
+        cohort: cohort, minimumSurvivors: survivors,
         corruptPermille: descriptor.corruptPermille)
       guard share > 0 else { continue }
       let sampler = try component("noise") { try SkellamSampler(variance: share) }

@@ -49,7 +49,7 @@ package struct NodePolicy: Codable, Sendable, Equatable {
 
   /// Checks what does not depend on data or budget. `now` in milliseconds.
   package func check(
-    _ descriptor: RoundDescriptor, task: TaskSpecification, federation: String, lastSession: UInt64,
+    _ descriptor: RoundDescriptor, task: any TaskTerms, federation: String, lastSession: UInt64,
     now: UInt64
   ) throws(FederationError) {
     guard descriptor.federation == federation else {
@@ -89,7 +89,7 @@ package struct NodePolicy: Codable, Sendable, Equatable {
 
   /// The server must run the task that the operator signed, not a weaker one.
   private func checkAgainst(
-    _ task: TaskSpecification, _ descriptor: RoundDescriptor
+    _ task: any TaskTerms, _ descriptor: RoundDescriptor
   ) throws(FederationError) {
     try atLeast("minimumCohort", descriptor.minimumCohort, task.minimumCohort)
     try atLeast("minimumSurvivors", descriptor.minimumSurvivors, task.minimumSurvivors)
@@ -108,21 +108,23 @@ package struct NodePolicy: Codable, Sendable, Equatable {
         actual: "\(descriptor.maximumContributors)")
     }
     // No cohort is smaller than this one, so an honest server's ring holds at least this much.
-    try checkRing(descriptor, cohort: descriptor.minimumCohort)
+    let smallest = max(descriptor.minimumCohort, descriptor.graph.minimumCohort)
+    try checkRing(descriptor, cohort: smallest)
   }
 
   /// The ring must hold the real cohort; asked again when the roster is known.
   package func checkRing(_ descriptor: RoundDescriptor, cohort: Int) throws(FederationError) {
     let needed = try VectorPlan(descriptor.segments).ringBits(
       cohort: cohort, maximumContributors: descriptor.maximumContributors,
-      minimumSurvivors: descriptor.minimumSurvivors, corruptPermille: descriptor.corruptPermille)
+      minimumSurvivors: try descriptor.assuredSurvivors(cohort: cohort),
+      corruptPermille: descriptor.corruptPermille)
     try atLeast("ringBits", descriptor.ringBits, needed)
   }
 
   /// A group of a cohort may hold a larger corrupt fraction than the cohort: the descriptor's must be at
   /// least what a group of this size needs when the server chooses among `enrolled` nodes.
   package func checkGroup(
-    _ descriptor: RoundDescriptor, task: TaskSpecification, size: Int, enrolled: Int
+    _ descriptor: RoundDescriptor, task: any TaskTerms, size: Int, enrolled: Int
   ) throws(FederationError) {
     guard descriptor.groups > 1 else { return }
     let needed = try component("groups") {

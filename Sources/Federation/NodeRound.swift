@@ -6,7 +6,7 @@ package import SecureAggregation
 package struct NodeRound: Sendable {
   /// The session's descriptor.
   package let signed: SignedDescriptor
-  private let task: TaskSpecification
+  private let task: any TaskTerms
   private let policy: NodePolicy
   private let group: Int
   private var client: AggregationClient
@@ -18,7 +18,7 @@ package struct NodeRound: Sendable {
   /// Starts a session that the node's policy has accepted. `random` must be fresh for every session: it
   /// makes keys, noise and masks.
   package init(
-    signed: SignedDescriptor, task: TaskSpecification, policy: NodePolicy, identity: SigningKey,
+    signed: SignedDescriptor, task: any TaskTerms, policy: NodePolicy, identity: SigningKey,
     random: RandomStream
   ) throws(FederationError) {
     var random = random

@@ -9,8 +9,8 @@ package struct GroupRelease: Sendable {
   package let result: AggregationResult
 }
 
-/// The noised sum of a session. It exists only after the session's budget was debited: the one place
-/// that makes it is the coordinator's last step, which is reached through `.debited` alone.
+/// The noised sum of a session. It exists only after the session's budget was debited: it takes a
+/// `DebitedSession`, which only the coordinator makes, and only when it is told `.debited`.
 package struct ReleasedSum: Sendable {
   /// The groups whose sums were unmasked, ascending; one if the cohort is not split.
   package let groups: [GroupRelease]
@@ -19,7 +19,7 @@ package struct ReleasedSum: Sendable {
   /// sid.
   package let sessionID: Digest
 
-  init(groups: [GroupRelease], signed: SignedDescriptor) {
+  init(groups: [GroupRelease], signed: SignedDescriptor, after debited: DebitedSession) {
     precondition(!groups.isEmpty, "a released sum has at least one group")
     self.groups = groups
     descriptor = signed.descriptor
@@ -85,7 +85,8 @@ package struct ReleasedSum: Sendable {
     of segment: Segment, in release: GroupRelease
   ) throws(FederationError) -> Double {
     let share = try segment.noiseShare(
-      cohort: release.result.cohort.count, minimumSurvivors: descriptor.minimumSurvivors,
+      cohort: release.result.cohort.count,
+      minimumSurvivors: try descriptor.assuredSurvivors(cohort: release.result.cohort.count),
       corruptPermille: descriptor.corruptPermille)
     return share * Double(release.result.survivors.count)
   }

@@ -12,6 +12,11 @@ package struct SegmentDebit: Sendable, Equatable {
   package let event: PrivacyEvent
 }
 
+/// That a session's budget was debited. Made in this file only, by `RoundCoordinator` on `.debited`.
+package struct DebitedSession: Sendable {
+  fileprivate init() {}
+}
+
 /// One session on the server as a pure state machine: messages and the time come in, actions go out.
 /// The host does the waiting, the storage and the network; the simulator can drive it as well.
 package struct RoundCoordinator: Sendable {
@@ -65,7 +70,8 @@ package struct RoundCoordinator: Sendable {
   package private(set) var phase: Phase = .advertising
   /// Whether answers to step 2 may go out: the debits are on disk. Nobody can be asked for an upload
   /// before.
-  package private(set) var isDebited = false
+  package var isDebited: Bool { debited != nil }
+  private var debited: DebitedSession?
   /// The result, once completed.
   package private(set) var released: ReleasedSum?
 
@@ -178,7 +184,7 @@ package struct RoundCoordinator: Sendable {
       guard phase == .debiting else {
         throw .outOfOrder(step: "recording the debit", state: phase.description)
       }
-      isDebited = true
+      debited = DebitedSession()
       enter(.collecting, now: now)
       return []
     case .debitFailed(let reason):
@@ -281,7 +287,10 @@ package struct RoundCoordinator: Sendable {
     for (group, aggregation) in groups.sorted(by: { $0.key < $1.key }) {
       if let result = aggregation.result { releases.append(GroupRelease(group: group, result: result)) }
     }
-    let sum = ReleasedSum(groups: releases, signed: signed)
+    guard let debited else {
+      throw FederationError.outOfOrder(step: "releasing a sum", state: "its cost is not debited")
+    }
+    let sum = ReleasedSum(groups: releases, signed: signed, after: debited)
     try checkRange(sum)
     released = sum
     phase = .completed
@@ -294,11 +303,11 @@ package struct RoundCoordinator: Sendable {
   private func checkRange(_ sum: ReleasedSum) throws(FederationError) {
     let descriptor = sum.descriptor
     for segment in descriptor.segments {
-      let clip = try segment.integerClip()
+      let largest = try segment.maximumAbsoluteCoordinate()
       for release in sum.groups {
         let people = release.result.survivors.count * descriptor.maximumContributors
         let variance = try sum.noiseVariance(of: segment, in: release)
-        let (bound, overflow) = clip.maximumAbsoluteCoordinate.multipliedReportingOverflow(
+        let (bound, overflow) = largest.multipliedReportingOverflow(
           by: Int64(people))
         let maximum = try component("range of segment \(segment.name.rawValue)") {
           try RingWidth.maximumAbsoluteSum(

@@ -14,15 +14,32 @@ package enum SessionKind: String, Codable, Sendable, CaseIterable {
   case training
   /// Measures the final model.
   case evaluation
+  /// Answers queries of a statistics task.
+  case statistics
 
   /// Whether a session of this kind may aggregate these segments, in this order.
   func allows(_ segments: [SegmentName]) -> Bool {
     switch self {
     case .coarseStatistics: segments == [.coarse]
     case .fineStatistics: segments == [.fine]
-    case .training: segments == [.update] || segments == [.update, .evaluation]
+    case .training:
+      segments.first == .update
+        && [[], [.clipping], [.evaluation], [.clipping, .evaluation]].contains(Array(segments.dropFirst()))
     case .evaluation: segments == [.evaluation]
+    case .statistics: !segments.isEmpty && Self.areQueries(segments)
     }
+  }
+}
+
+extension SessionKind {
+  /// Queries only, in the order of the task.
+  private static func areQueries(_ segments: [SegmentName]) -> Bool {
+    var last = -1
+    for segment in segments {
+      guard case .query(let index) = segment, index > last else { return false }
+      last = index
+    }
+    return true
   }
 }
 
@@ -118,6 +135,11 @@ package struct RoundDescriptor: Sendable, Equatable {
       wire.clipNorm = segment.clipNorm
       wire.scale = segment.scale
       wire.noiseVariance = segment.noiseVariance
+      if let sensitivity = segment.sensitivity {
+        wire.l1 = UInt64(sensitivity.l1)
+        wire.l2Squared = UInt64(sensitivity.l2Squared)
+        wire.lInfinity = UInt64(sensitivity.lInfinity)
+      }
       return wire
     }
     wire.ringBits = UInt32(ringBits)
@@ -164,7 +186,8 @@ package struct RoundDescriptor: Sendable, Equatable {
     guard let kind = SessionKind(rawValue: wire.kind), let unit = PrivacyUnit(rawValue: wire.unit) else {
       throw badField(peer, "RoundDescriptor", "kind or unit", "is unknown")
     }
-    guard (1...8).contains(wire.segments.count), wire.federation.utf8.count <= 256,
+    guard (1...StatisticsSpecification.maximumQueries).contains(wire.segments.count),
+      wire.federation.utf8.count <= 256,
       wire.checkpoint.utf8.count <= 16_384
     else { throw badField(peer, "RoundDescriptor", "segments", "has an invalid size") }
     var segments: [Segment] = []
@@ -173,12 +196,14 @@ package struct RoundDescriptor: Sendable, Equatable {
         let population = Population(rawValue: segment.population),
         (1...(1 << 26)).contains(segment.length),
         segment.clipNorm > 0, segment.clipNorm <= 1e9, segment.scale > 0, segment.scale <= 1e12,
-        segment.noiseVariance >= 0, segment.noiseVariance <= 1e18
+        segment.noiseVariance >= 0, segment.noiseVariance <= 1e18,
+        let sensitivity = sensitivity(of: segment)
       else { throw badField(peer, "RoundDescriptor", "segments", "holds a segment that is out of range") }
       segments.append(
         Segment(
           name: name, length: Int(segment.length), population: population,
-          clipNorm: segment.clipNorm, scale: segment.scale, noiseVariance: segment.noiseVariance))
+          clipNorm: segment.clipNorm, scale: segment.scale, noiseVariance: segment.noiseVariance,
+          sensitivity: sensitivity.bounds))
     }
     guard Set(segments.map(\.name)).count == segments.count,
       segments.reduce(0, { $0 + $1.length }) <= 1 << 26
@@ -208,6 +233,18 @@ package struct RoundDescriptor: Sendable, Equatable {
       groups: Int(wire.groups))
   }
 
+  /// The bounds of a segment of counted integers, none of a clipped one; nil if they are out of range.
+  private static func sensitivity(of wire: WireSegment) -> (bounds: StatisticsSensitivity?, isCounted: Bool)?
+  {
+    guard wire.l1 != 0 || wire.l2Squared != 0 || wire.lInfinity != 0 else { return (nil, false) }
+    guard (1...1 << 40).contains(wire.l1), (1...1 << 62).contains(wire.l2Squared),
+      (1...1 << 31).contains(wire.lInfinity)
+    else { return nil }
+    let bounds = StatisticsSensitivity(
+      l1: Int64(wire.l1), l2Squared: Int64(wire.l2Squared), lInfinity: Int64(wire.lInfinity))
+    return (bounds, true)
+  }
+
   /// sid of signed descriptor bytes.
   package static func sessionID(of bytes: [UInt8]) -> Digest { Hash.blake2b(domain: domain, [bytes]) }
 
@@ -224,6 +261,14 @@ package struct RoundDescriptor: Sendable, Equatable {
         sessionID: own, dimension: dimension, ringBits: ringBits,
         minimumCohort: minimumCohort, minimumSurvivors: minimumSurvivors,
         corruptPermille: corruptPermille, suite: suite, graph: graph)
+    }
+  }
+
+  /// The fewest inputs that any sum of a (group's) cohort of `cohort` has, to which noise is calibrated.
+  func assuredSurvivors(cohort: Int) throws(FederationError) -> Int {
+    try component("noise share") {
+      try GraphPolicy.standard.assuredSurvivors(
+        graph: graph, minimumSurvivors: minimumSurvivors, corruptPermille: corruptPermille, cohort: cohort)
     }
   }
 

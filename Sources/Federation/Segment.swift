@@ -15,15 +15,42 @@ package enum Population: String, Codable, Sendable, CaseIterable, Hashable {
 }
 
 /// What a segment carries.
-package enum SegmentName: String, Codable, Sendable, CaseIterable, Hashable {
+package enum SegmentName: RawRepresentable, Codable, Sendable, Hashable {
   /// Magnitudes and hashed vocabularies (`CoarseStatistics`).
   case coarse
   /// Histograms inside the agreed bounds (`FineStatistics`).
   case fine
   /// Clipped model updates and one coordinate that counts contributors.
   case update
+  /// One bit per contributor: whether its update was within the clip norm (`AdaptiveClipping`).
+  case clipping
   /// Score histograms and loss (`EvaluationLayout`).
   case evaluation
+  /// Integers of one query of a statistics task, by its place in the task.
+  case query(Int)
+
+  package init?(rawValue: String) {
+    let fixed: [SegmentName] = [.coarse, .fine, .update, .clipping, .evaluation]
+    if let name = fixed.first(where: { $0.rawValue == rawValue }) {
+      self = name
+      return
+    }
+    guard rawValue.hasPrefix("query-"), let index = Int(rawValue.dropFirst(6)),
+      (0..<StatisticsSpecification.maximumQueries).contains(index), rawValue == "query-\(index)"
+    else { return nil }
+    self = .query(index)
+  }
+
+  package var rawValue: String {
+    switch self {
+    case .coarse: "coarse"
+    case .fine: "fine"
+    case .update: "update"
+    case .clipping: "clipping"
+    case .evaluation: "evaluation"
+    case .query(let index): "query-\(index)"
+    }
+  }
 }
 
 /// One stretch of the aggregated vector with its own clip, scale and noise.
@@ -40,10 +67,13 @@ package struct Segment: Codable, Sendable, Equatable {
   package var scale: Double
   /// Total Skellam variance guaranteed in the sum, grid units squared; 0 when noise is off.
   package var noiseVariance: Double
+  /// What one contributor's integers reach at most, grid units, where they are counted rather than clipped
+  /// and rounded; nil stands for the bounds of `integerClip`.
+  package var sensitivity: StatisticsSensitivity?
 
   package init(
     name: SegmentName, length: Int, population: Population, clipNorm: Double, scale: Double,
-    noiseVariance: Double
+    noiseVariance: Double, sensitivity: StatisticsSensitivity? = nil
   ) {
     self.name = name
     self.length = length
@@ -51,6 +81,13 @@ package struct Segment: Codable, Sendable, Equatable {
     self.clipNorm = clipNorm
     self.scale = scale
     self.noiseVariance = noiseVariance
+    self.sensitivity = sensitivity
+  }
+
+  /// The largest magnitude of a coordinate of one contributor's integers.
+  package func maximumAbsoluteCoordinate() throws(FederationError) -> Int64 {
+    if let sensitivity { return sensitivity.lInfinity }
+    return try integerClip().maximumAbsoluteCoordinate
   }
 
   /// The integer clip of this segment.
@@ -62,7 +99,10 @@ package struct Segment: Codable, Sendable, Equatable {
 
   /// What one release of this segment costs a contributor of its population.
   package func privacyEvent() throws(FederationError) -> PrivacyEvent {
-    try Segment.event(clip: integerClip(), dimension: length, variance: noiseVariance)
+    guard let sensitivity else {
+      return try Segment.event(clip: integerClip(), dimension: length, variance: noiseVariance)
+    }
+    return Segment.event(sensitivity: sensitivity, dimension: length, variance: noiseVariance)
   }
 
   /// The event of a release with integer clip `clip` and total variance `variance`; without noise it is
@@ -74,6 +114,15 @@ package struct Segment: Codable, Sendable, Equatable {
         variance: variance, sensitivityL2Squared: clip.sensitivityL2Squared,
         sensitivityL1: clip.sensitivityL1, dimension: dimension, samplerErrorLog2: samplerErrorLog2),
       sampling: .none, count: 1)
+  }
+
+  /// The event of a release of counted integers, as that of clipped ones.
+  package static func event(
+    sensitivity: StatisticsSensitivity, dimension: Int, variance: Double
+  ) -> PrivacyEvent {
+    guard variance > 0 else { return PrivacyEvent(mechanism: .none, sampling: .none, count: 1) }
+    return sensitivity.event(
+      variance: variance, dimension: dimension, samplerErrorLog2: samplerErrorLog2)
   }
 
   /// log2 of the distance of the summed noise from Skellam's: that of one draw, times the most nodes that
@@ -111,9 +160,9 @@ package struct VectorPlan: Sendable, Equatable {
   ) throws(FederationError) -> Int {
     var bits = 16
     for segment in segments {
-      let clip = try segment.integerClip()
+      let largest = try segment.maximumAbsoluteCoordinate()
       let people = Int64(cohort).multipliedReportingOverflow(by: Int64(maximumContributors))
-      let (bound, overflow) = clip.maximumAbsoluteCoordinate.multipliedReportingOverflow(
+      let (bound, overflow) = largest.multipliedReportingOverflow(
         by: people.partialValue)
       guard !people.overflow, !overflow else {
         throw .invalidTask(
@@ -142,5 +191,15 @@ package struct VectorPlan: Sendable, Equatable {
     while units < 8 * root, units < 16_384 { units *= 2 }
     while units > 16, (units + root) * Double(people) > 0x1p29 { units /= 2 }
     return units / clipNorm
+  }
+
+  /// Grid units per unit of a query whose integers reach `lInfinity`: a power of two that makes Skellam noise
+  /// as good as Gaussian, lowered until the contributions of `people` contributors fill at most a quarter of a
+  /// 32-bit ring.
+  package static func grid(lInfinity: Int64, people: Int) -> Int64 {
+    var scale: Int64 = 1
+    while scale * lInfinity < 64 { scale *= 2 }
+    while scale > 1, Double(scale * lInfinity) * Double(people) > 0x1p29 { scale /= 2 }
+    return scale
   }
 }

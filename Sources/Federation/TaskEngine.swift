@@ -59,6 +59,7 @@ package struct TaskEngine: Sendable {
     case .training:
       try recordMetrics(sum)
       try applyUpdate(sum, epsilon: epsilon, seconds: seconds)
+    case .statistics: throw SegmentShape.foreign(sum.descriptor.segments[0].name)
     case .evaluation:
       try recordMetrics(sum)
       progress.isEvaluated = true
@@ -101,12 +102,15 @@ package struct TaskEngine: Sendable {
     return finish(.stopped(reason))
   }
 
+  /// C of the next training session.
+  private var clipNorm: Double { progress.clipping?.clipNorm ?? task.clipNorm }
+
   private func budget(_ population: Population) -> PrivacyBudget {
     population == .training ? task.trainingBudget : task.evaluationBudget
   }
 
   private func shape(_ name: SegmentName) throws(FederationError) -> Segment {
-    let shape = try SegmentShape.of(name, task: task, artifact: artifact)
+    let shape = try SegmentShape.of(name, task: task, artifact: artifact, clipNorm: clipNorm)
     return Segment(
       name: name, length: shape.length, population: shape.population, clipNorm: shape.clipNorm,
       scale: VectorPlan.scale(
@@ -130,42 +134,6 @@ package struct TaskEngine: Sendable {
     }
   }
 
-  /// A release whose noise was not calibrated from what is left must fit into it all the same.
-  private func requireAffordable(
-    _ segment: Segment, spent: [PrivacyEvent]
-  ) throws(FederationError) {
-    let event = try segment.privacyEvent()
-    do {
-      var account = try BudgetAccount(budget: budget(segment.population), spent: spent)
-      try account.debit(event)
-    } catch {
-      throw .budgetSpent(population: segment.population.rawValue, detail: "\(error)")
-    }
-  }
-
-  /// Crumbs of a budget ask for noise that no node can draw or no ring can hold: it is spent then. A
-  /// session that cannot be carried through would only cost more of it.
-  private func requireDrawable(_ segment: Segment) throws(FederationError) {
-    var silent = segment
-    silent.noiseVariance = 0
-    _ = try ringBits(silent)
-    let share = try segment.noiseShare(
-      cohort: max(cohort, task.minimumCohort), minimumSurvivors: task.minimumSurvivors,
-      corruptPermille: task.corruptPermille)
-    guard share <= SkellamSampler.varianceRange.upperBound, (try? ringBits(segment)) != nil else {
-      throw .budgetSpent(
-        population: segment.population.rawValue,
-        detail: "what is left asks for noise of variance \(segment.noiseVariance) grid units squared in the "
-          + "\(segment.name.rawValue) sum, more than can be drawn; raise the budget")
-    }
-  }
-
-  private func ringBits(_ segment: Segment) throws(FederationError) -> Int {
-    try VectorPlan([segment]).ringBits(
-      cohort: max(cohort, task.minimumCohort), maximumContributors: task.maximumContributors,
-      minimumSurvivors: task.minimumSurvivors, corruptPermille: task.corruptPermille)
-  }
-
   private func statisticsPlan(
     _ kind: SessionKind, _ name: SegmentName, _ spent: [Population: [PrivacyEvent]]
   ) throws(FederationError) -> SessionPlan {
@@ -174,8 +142,8 @@ package struct TaskEngine: Sendable {
     // release with 1/f times the full-budget variance costs. The two sessions split the share evenly.
     let full = try variance(segment, fixed: [], rounds: 1)
     segment.noiseVariance = (full / (task.statisticsShare / 2)).rounded(.up)
-    try requireAffordable(segment, spent: spent[segment.population] ?? [])
-    try requireDrawable(segment)
+    try task.requireAffordable([segment], spent: spent)
+    try task.requireDrawable(segment, cohort: cohort)
     return SessionPlan(kind: kind, round: 0, segments: [segment])
   }
 
@@ -186,9 +154,16 @@ package struct TaskEngine: Sendable {
     // One session more than the rounds that are left: a session that is lost after its debit, even the
     // last one, then leaves enough for another.
     let sessions = task.rounds - progress.rounds.count + 1
-    update.noiseVariance = try variance(update, fixed: spent[.training] ?? [], rounds: sessions)
-    try requireDrawable(update)
-    var segments = [update]
+    var segments: [Segment] = []
+    var fixed = spent[.training] ?? []
+    if let bit = try clippingSegment() {
+      let event = try bit.privacyEvent()
+      if bit.noiseVariance > 0, let all = event.repeated(sessions) { fixed.append(all) }
+      segments.append(bit)
+    }
+    update.noiseVariance = try variance(update, fixed: fixed, rounds: sessions)
+    segments.insert(update, at: 0)
+    for segment in segments { try task.requireDrawable(segment, cohort: cohort) }
     // The first round starts from an untrained model: measuring that would only cost budget. A round
     // whose model was already measured (by a session that aborted later) is measured again.
     if !progress.rounds.isEmpty {
@@ -196,10 +171,22 @@ package struct TaskEngine: Sendable {
       let final = try finalEvaluationEvent(evaluation)
       evaluation.noiseVariance = try variance(
         evaluation, fixed: (spent[.heldOut] ?? []) + final, rounds: sessions)
-      try requireDrawable(evaluation)
+      try task.requireDrawable(evaluation, cohort: cohort)
       segments.append(evaluation)
     }
     return SessionPlan(kind: .training, round: progress.rounds.count + 1, segments: segments)
+  }
+
+  /// The bit of adaptive clipping, with noise as the task says: what is left of the budget is the update's.
+  private func clippingSegment() throws(FederationError) -> Segment? {
+    guard let plan = task.adaptiveClipping else { return nil }
+    let shape = try SegmentShape.of(.clipping, task: task, artifact: artifact)
+    return Segment(
+      name: .clipping, length: shape.length, population: shape.population, clipNorm: shape.clipNorm,
+      scale: 2 * Double(AdaptiveClipping.bitScale),
+      noiseVariance: budget(.training).epsilon.isFinite
+        ? AdaptiveClipping.bitVariance(bitNoiseDeviation: plan.bitNoiseDeviation) : 0,
+      sensitivity: shape.sensitivity)
   }
 
   private func evaluationPlan(
@@ -208,7 +195,7 @@ package struct TaskEngine: Sendable {
     var evaluation = try shape(.evaluation)
     // Four fifths of what is left, so that a session lost after its debit can be repeated.
     evaluation.noiseVariance = 1.25 * (try variance(evaluation, fixed: spent[.heldOut] ?? [], rounds: 1))
-    try requireDrawable(evaluation)
+    try task.requireDrawable(evaluation, cohort: cohort)
     return SessionPlan(kind: .evaluation, round: 0, segments: [evaluation])
   }
 
@@ -277,7 +264,8 @@ package struct TaskEngine: Sendable {
     guard var optimizer = progress.optimizer else {
       throw .badArtifact(reason: "the optimiser's state is missing")
     }
-    let weight = task.clipNorm * ContributionBuilder.countWeight
+    let norm = try SegmentShape.clipNorm(of: sum.descriptor, task: task)
+    let weight = norm * ContributionBuilder.countWeight
     let count = values[values.count - 1] / weight
     // Far fewer contributors than the count's own noise can tell from none: no step.
     let denominator = max(count, 3 * noise / weight, 1)
@@ -291,6 +279,16 @@ package struct TaskEngine: Sendable {
     }
     artifact.parameters = parameters
     progress.optimizer = optimizer
+    if let plan = task.adaptiveClipping, let bits = sum.integers(of: .clipping)?.first {
+      var clipping: AdaptiveClipping
+      if let current = progress.clipping {
+        clipping = current
+      } else {
+        clipping = try plan.start(clipNorm: task.clipNorm)
+      }
+      clipping.update(noisedSum: bits)
+      progress.clipping = clipping
+    }
     artifact.version += 1
     let bytes = try artifact.encode()
     progress.rounds.append(
@@ -299,7 +297,8 @@ package struct TaskEngine: Sendable {
         participants: sum.survivors.count,
         dropped: sum.cohort.count - sum.survivors.count, eligible: count.rounded(),
         epsilon: EpsilonValue(epsilon), seconds: seconds,
-        model: ModelArtifact.digest(of: bytes).hex, excluded: excluded.isEmpty ? nil : excluded))
+        model: ModelArtifact.digest(of: bytes).hex, excluded: excluded.isEmpty ? nil : excluded,
+        clipNorm: task.adaptiveClipping == nil ? nil : norm))
   }
 
   /// The mean update of a cohort in groups: groups whose sum is larger than their contributors and the
@@ -311,7 +310,8 @@ package struct TaskEngine: Sendable {
       throw .mismatch(what: "the session's segments", expected: "update", actual: "none")
     }
     let clip = try segment.integerClip()
-    let weight = task.clipNorm * ContributionBuilder.countWeight * segment.scale
+    let norm = try SegmentShape.clipNorm(of: sum.descriptor, task: task)
+    let weight = norm * ContributionBuilder.countWeight * segment.scale
     var sums: [GroupSum] = []
     for release in sum.groups {
       guard let integers = sum.integers(of: .update, in: release), let last = integers.last else { continue }

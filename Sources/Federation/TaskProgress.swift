@@ -1,10 +1,11 @@
 package import Learning
+package import Privacy
 
 /// The next session of a task, before the host adds names, keys and times.
 package struct SessionPlan: Sendable, Equatable {
   /// What the session does.
   package let kind: SessionKind
-  /// Training round from 1; 0 outside training.
+  /// Training round, or session of a statistics task, from 1; else 0.
   package let round: Int
   /// The vector's segments with clip, scale and noise.
   package let segments: [Segment]
@@ -38,6 +39,8 @@ package struct RoundReport: Codable, Sendable, Equatable {
   package var model: String
   /// The groups that were left out of the round and why; nil if none was.
   package var excluded: [String]?
+  /// C of the round, if it adapts.
+  package var clipNorm: Double?
 }
 
 /// An epsilon in JSON: a number, or the string "inf" when noise is off.
@@ -89,6 +92,8 @@ package struct TaskProgress: Codable, Sendable, Equatable {
   /// Exponentially weighted sum of the rounds' noised score histograms, and of the weights.
   package var evaluationAverage: [Double] = []
   package var evaluationWeight = 0.0
+  /// The adaptive clip norm; nil if it does not adapt or no round was planned yet.
+  package var clipping: AdaptiveClipping?
 
   package init() {}
 }

@@ -7,7 +7,7 @@ package import Privacy
 
 /// What an operator asks the federation to train: signed by the operator, checked by every node, and the
 /// only input of a training run besides the data.
-package struct TaskSpecification: Codable, Sendable, Equatable {
+package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
   /// Name of the task, unique in the federation: letters, digits, `-`, `_`, `.`; at most 64.
   package var id: String
   /// The purpose that customers must have consented to.
@@ -26,8 +26,10 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
   package var optimizer: ServerOptimizer.Kind
   /// Training rounds.
   package var rounds: Int
-  /// L2 bound C of one contributor's update.
+  /// L2 bound C of one contributor's update; with `adaptiveClipping` the first one.
   package var clipNorm: Double
+  /// How C follows a quantile of the updates' norms; nil keeps it as it is.
+  package var adaptiveClipping: AdaptiveClippingPlan?
   /// Decoupled weight decay of the server optimiser; costs no privacy.
   package var weightDecay: Float
   /// Quantile bins of a numeric column.
@@ -70,7 +72,8 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
     id: String, purpose: String, purposeVersion: Int = 1, regime: Regime = .optIn,
     schema: FeatureSchema, architecture: ModelArchitecture, algorithm: LocalAlgorithm,
     optimizer: ServerOptimizer.Kind, rounds: Int, clipNorm: Double,
-    weightDecay: Float = 0, quantileBins: Int, evaluationBins: Int,
+    adaptiveClipping: AdaptiveClippingPlan? = nil, weightDecay: Float = 0, quantileBins: Int,
+    evaluationBins: Int,
     statisticsShare: Double, finalEvaluationShare: Double, unit: PrivacyUnit = .customer,
     trainingBudget: PrivacyBudget, evaluationBudget: PrivacyBudget, minimumCohort: Int,
     minimumSurvivors: Int, corruptPermille: Int = 0, dropoutPermille: Int = 250, groups: Int? = nil,
@@ -88,6 +91,7 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
     self.optimizer = optimizer
     self.rounds = rounds
     self.clipNorm = clipNorm
+    self.adaptiveClipping = adaptiveClipping
     self.weightDecay = weightDecay
     self.quantileBins = quantileBins
     self.evaluationBins = evaluationBins
@@ -137,14 +141,13 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
   /// The domain of the operator's signature over a task.
   package static let signatureDomain = "accord/v1/task"
 
+  package var populationBudgets: [Population: PrivacyBudget] {
+    [.training: trainingBudget, .heldOut: evaluationBudget]
+  }
+
   /// Checks every field against its range.
   package func validate() throws(FederationError) {
-    try require(
-      !id.isEmpty && id.utf8.count <= 64 && id.utf8.allSatisfy(Self.isNameByte), "id",
-      "must be 1 to 64 letters, digits, '-', '_' or '.'")
-    try require(
-      !purpose.isEmpty && purpose.utf8.count <= 64, "purpose", "must have 1 to 64 bytes")
-    try require((1...1_000_000).contains(purposeVersion), "purposeVersion", "must be 1 or more")
+    try validateTerms()
     try component("architecture") { try architecture.validate() }
     try component("algorithm") { try algorithm.validate() }
     try component("optimizer") { try optimizer.validate() }
@@ -160,48 +163,61 @@ package struct TaskSpecification: Codable, Sendable, Equatable {
     try require(statisticsShare > 0 && statisticsShare <= 0.5, "statisticsShare", "must be in (0, 0.5]")
     try require(
       finalEvaluationShare > 0 && finalEvaluationShare < 1, "finalEvaluationShare", "must be in (0, 1)")
-    try require(
-      unit != .node, "unit",
-      "must be customer or record: updates are clipped per contributor, which bounds no whole node")
     try validate(budget: trainingBudget, "trainingBudget")
     try validate(budget: evaluationBudget, "evaluationBudget")
-    try require(
-      (2...MessageLimits.cohort).contains(minimumCohort), "minimumCohort",
-      "must be from 2 to \(MessageLimits.cohort)")
-    try require((1...256).contains(groups ?? 1), "groups", "must be from 1 to 256")
-    try require(
-      (2...minimumCohort).contains(minimumSurvivors), "minimumSurvivors",
-      "must be from 2 to the minimum cohort (\(minimumCohort))")
-    try require((0...333).contains(corruptPermille), "corruptPermille", "must be from 0 to 333")
-    try require(
-      minimumCohort * corruptPermille / 1000 < minimumSurvivors, "minimumSurvivors",
-      "must exceed the number of nodes that may collude (\(corruptPermille) in 1000 of \(minimumCohort))")
-    try require((0...333).contains(dropoutPermille), "dropoutPermille", "must be from 0 to 333")
-    try require(
-      (1...10_000_000).contains(maximumContributors), "maximumContributors", "must be 1 to 10,000,000")
-    try require(
-      (100...3_600_000).contains(stepDeadlineMilliseconds), "stepDeadlineMilliseconds",
-      "must be from 100 to 3,600,000")
-    try require(
-      (100...86_400_000).contains(trainingDeadlineMilliseconds), "trainingDeadlineMilliseconds",
-      "must be from 100 to 86,400,000")
+    if let adaptiveClipping {
+      _ = try component("adaptiveClipping") { try adaptiveClipping.start(clipNorm: clipNorm) }
+    }
+  }
+}
+
+/// Adaptive clipping as a task asks for it (`AdaptiveClipping`): the range that C may move in is the operator's,
+/// so that a server cannot choose any.
+package struct AdaptiveClippingPlan: Codable, Sendable, Equatable {
+  /// γ: the fraction of updates that are to be within C.
+  package var quantile: Double
+  /// η: how fast C moves; nil for 0.2.
+  package var learningRate: Double?
+  /// How many contributors a round is expected to have.
+  package var expectedContributors: Int
+  /// σ_b: standard deviation of the noise on the number of contributors within C; nil for a twentieth of
+  /// `expectedContributors`. Nothing is noised when the training budget is infinite.
+  package var bitNoise: Double?
+  /// The smallest C.
+  package var minimumClipNorm: Double
+  /// The largest C.
+  package var maximumClipNorm: Double
+
+  package init(
+    quantile: Double, learningRate: Double? = nil, expectedContributors: Int, bitNoise: Double? = nil,
+    minimumClipNorm: Double, maximumClipNorm: Double
+  ) {
+    self.quantile = quantile
+    self.learningRate = learningRate
+    self.expectedContributors = expectedContributors
+    self.bitNoise = bitNoise
+    self.minimumClipNorm = minimumClipNorm
+    self.maximumClipNorm = maximumClipNorm
   }
 
-  private func validate(budget: PrivacyBudget, _ field: String) throws(FederationError) {
-    try require(budget.epsilon > 0, field, "must have a positive epsilon (or \"inf\")")
-    try require(budget.delta > 0 && budget.delta < 0.5, field, "must have a delta between 0 and 0.5")
-  }
+  /// σ_b.
+  package var bitNoiseDeviation: Double { bitNoise ?? Double(expectedContributors) / 20 }
 
-  private func require(
-    _ condition: Bool, _ field: String, _ reason: String
-  ) throws(FederationError) {
-    if !condition { throw .invalidTask(field: field, reason: reason) }
-  }
-
-  private static func isNameByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case 48...57, 65...90, 97...122, 45, 46, 95: true
-    default: false
+  /// The state before the first round, with the limits of all numbers checked.
+  func start(clipNorm: Double) throws(FederationError) -> AdaptiveClipping {
+    guard bitNoiseDeviation > 0, bitNoiseDeviation <= 1e9, maximumClipNorm <= 1e6,
+      expectedContributors <= 1 << 30
+    else {
+      throw .invalidTask(
+        field: "adaptiveClipping",
+        reason: "must have a bitNoise above 0 and at most 1e9, a maximumClipNorm of at most 1e6 and at most "
+          + "2^30 expectedContributors")
+    }
+    return try component("adaptiveClipping") {
+      try AdaptiveClipping(
+        clipNorm: clipNorm, targetQuantile: quantile, learningRate: learningRate ?? 0.2,
+        expectedContributors: expectedContributors, minimumClipNorm: minimumClipNorm,
+        maximumClipNorm: maximumClipNorm)
     }
   }
 }

@@ -4,13 +4,13 @@ package import Messages
 package import SecureAggregation
 
 /// A list of fixed-size values, one after the other.
-private func joined(_ values: [some FixedBytes]) -> Data {
+func joined(_ values: [some FixedBytes]) -> Data {
   var data = Data(capacity: values.count * 32)
   for value in values { data.append(contentsOf: value.bytes) }
   return data
 }
 
-private func split<Value: FixedBytes>(
+func split<Value: FixedBytes>(
   _ data: Data, _ peer: String, _ message: String, _ field: String
 ) throws(FederationError) -> [Value] {
   guard data.count.isMultiple(of: Value.byteCount) else {
@@ -76,10 +76,13 @@ extension QuorumClaim: WireRepresentable {
   package var wire: WireQuorumClaim {
     var wire = WireQuorumClaim()
     wire.signers = IndexSet.encode(signers)
+    wire.top = Data(top.bytes)
     return wire
   }
   package init(wire: WireQuorumClaim, peer: String) throws(FederationError) {
-    self.init(signers: try IndexSet.decode(wire.signers, peer, "QuorumClaim", "signers"))
+    self.init(
+      signers: try IndexSet.decode(wire.signers, peer, "QuorumClaim", "signers"),
+      top: try fixed(wire.top, peer, "QuorumClaim", "top"))
   }
 }
 

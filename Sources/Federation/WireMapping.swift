@@ -222,13 +222,14 @@ extension Quorum: WireRepresentable {
   package var wire: WireQuorum {
     var wire = WireQuorum()
     wire.signatures = signatures.map(\.wire)
+    wire.hashes = joined(hashes)
     return wire
   }
   package init(wire: WireQuorum, peer: String) throws(FederationError) {
     try bounded(wire.signatures.count, peer, "Quorum", "signatures")
     var signatures: [ConsistencySignature] = []
     for item in wire.signatures { signatures.append(try ConsistencySignature(wire: item, peer: peer)) }
-    self.init(signatures: signatures)
+    self.init(signatures: signatures, hashes: try split(wire.hashes, peer, "Quorum", "hashes"))
   }
 }
 

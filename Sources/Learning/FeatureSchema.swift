@@ -118,7 +118,7 @@ extension FeatureSchema {
 
   /// The decimal text of a number in a categorical column: whole numbers without a point, so that "3", 3
   /// and 3.0 are one category.
-  private static func text(of number: Double) -> String {
+  package static func text(of number: Double) -> String {
     if let whole = Int64(exactly: number) { return String(whole) }
     return number.description
   }

@@ -136,7 +136,7 @@ package nonisolated struct WireSegment: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// coarse, fine, update, evaluation
+  /// coarse, fine, update, clipping, evaluation, query-0, query-1, …
   package var name: String = String()
 
   /// coordinates
@@ -153,6 +153,15 @@ package nonisolated struct WireSegment: Sendable {
 
   /// total Skellam variance, grid units squared; 0 = noise off
   package var noiseVariance: Double = 0
+
+  /// Bounds of one contributor's integers, where they are counted and not clipped; all 0 = those of the clip.
+  package var l1: UInt64 = 0
+
+  /// most of the sum of squares, at most 2^62
+  package var l2Squared: UInt64 = 0
+
+  /// most of one magnitude, at most 2^31
+  package var lInfinity: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -180,13 +189,13 @@ package nonisolated struct WireRoundDescriptor: @unchecked Sendable {
     set {_uniqueStorage()._sessionNumber = newValue}
   }
 
-  /// coarseStatistics, fineStatistics, training, evaluation
+  /// coarseStatistics, fineStatistics, training, evaluation, statistics
   package var kind: String {
     get {_storage._kind}
     set {_uniqueStorage()._kind = newValue}
   }
 
-  /// training round, from 1; 0 outside training
+  /// training round or session of a statistics task, from 1; else 0
   package var round: UInt32 {
     get {_storage._round}
     set {_uniqueStorage()._round = newValue}
@@ -555,6 +564,9 @@ package nonisolated struct WireQuorum: Sendable {
 
   package var signatures: [WireConsistencySignature] = []
 
+  /// 32 each: in the answer to a challenge, the proof of the claim's top
+  package var hashes: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -566,7 +578,11 @@ package nonisolated struct WireQuorumClaim: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// a set, as above
   package var signers: Data = Data()
+
+  /// 32: the Merkle tree over their signatures
+  package var top: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -940,7 +956,7 @@ nonisolated extension WireInvitation: SwiftProtobuf.Message, SwiftProtobuf._Mess
 
 nonisolated extension WireSegment: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Segment"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}length\0\u{1}population\0\u{3}clip_norm\0\u{1}scale\0\u{3}noise_variance\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}length\0\u{1}population\0\u{3}clip_norm\0\u{1}scale\0\u{3}noise_variance\0\u{1}l1\0\u{3}l2_squared\0\u{3}l_infinity\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -954,6 +970,9 @@ nonisolated extension WireSegment: SwiftProtobuf.Message, SwiftProtobuf._Message
       case 4: try { try decoder.decodeSingularDoubleField(value: &self.clipNorm) }()
       case 5: try { try decoder.decodeSingularDoubleField(value: &self.scale) }()
       case 6: try { try decoder.decodeSingularDoubleField(value: &self.noiseVariance) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.l1) }()
+      case 8: try { try decoder.decodeSingularUInt64Field(value: &self.l2Squared) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.lInfinity) }()
       default: break
       }
     }
@@ -978,6 +997,15 @@ nonisolated extension WireSegment: SwiftProtobuf.Message, SwiftProtobuf._Message
     if self.noiseVariance.bitPattern != 0 {
       try visitor.visitSingularDoubleField(value: self.noiseVariance, fieldNumber: 6)
     }
+    if self.l1 != 0 {
+      try visitor.visitSingularUInt64Field(value: self.l1, fieldNumber: 7)
+    }
+    if self.l2Squared != 0 {
+      try visitor.visitSingularUInt64Field(value: self.l2Squared, fieldNumber: 8)
+    }
+    if self.lInfinity != 0 {
+      try visitor.visitSingularUInt64Field(value: self.lInfinity, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -988,6 +1016,9 @@ nonisolated extension WireSegment: SwiftProtobuf.Message, SwiftProtobuf._Message
     if lhs.clipNorm != rhs.clipNorm {return false}
     if lhs.scale != rhs.scale {return false}
     if lhs.noiseVariance != rhs.noiseVariance {return false}
+    if lhs.l1 != rhs.l1 {return false}
+    if lhs.l2Squared != rhs.l2Squared {return false}
+    if lhs.lInfinity != rhs.lInfinity {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1738,7 +1769,7 @@ nonisolated extension WireConsistencySignature: SwiftProtobuf.Message, SwiftProt
 
 nonisolated extension WireQuorum: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Quorum"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}signatures\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}signatures\0\u{1}hashes\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1747,6 +1778,7 @@ nonisolated extension WireQuorum: SwiftProtobuf.Message, SwiftProtobuf._MessageI
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.signatures) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.hashes) }()
       default: break
       }
     }
@@ -1756,11 +1788,15 @@ nonisolated extension WireQuorum: SwiftProtobuf.Message, SwiftProtobuf._MessageI
     if !self.signatures.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.signatures, fieldNumber: 1)
     }
+    if !self.hashes.isEmpty {
+      try visitor.visitSingularBytesField(value: self.hashes, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireQuorum, rhs: WireQuorum) -> Bool {
     if lhs.signatures != rhs.signatures {return false}
+    if lhs.hashes != rhs.hashes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1768,7 +1804,7 @@ nonisolated extension WireQuorum: SwiftProtobuf.Message, SwiftProtobuf._MessageI
 
 nonisolated extension WireQuorumClaim: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".QuorumClaim"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}signers\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}signers\0\u{1}top\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1777,6 +1813,7 @@ nonisolated extension WireQuorumClaim: SwiftProtobuf.Message, SwiftProtobuf._Mes
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.signers) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.top) }()
       default: break
       }
     }
@@ -1786,11 +1823,15 @@ nonisolated extension WireQuorumClaim: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.signers.isEmpty {
       try visitor.visitSingularBytesField(value: self.signers, fieldNumber: 1)
     }
+    if !self.top.isEmpty {
+      try visitor.visitSingularBytesField(value: self.top, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireQuorumClaim, rhs: WireQuorumClaim) -> Bool {
     if lhs.signers != rhs.signers {return false}
+    if lhs.top != rhs.top {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -87,7 +87,16 @@ package struct AdaptiveClipping: Codable, Sendable, Hashable {
   }
 
   /// One unit's integer for an update of L2 norm `norm`. A norm that is not a number counts as clipped.
-  package func encode(norm: Double) -> Int64 { norm <= clipNorm ? Self.bitScale : -Self.bitScale }
+  package func encode(norm: Double) -> Int64 { Self.encode(norm: norm, clipNorm: clipNorm) }
+
+  /// One unit's integer for an update of L2 norm `norm` under the clip norm `clipNorm`.
+  package static func encode(norm: Double, clipNorm: Double) -> Int64 {
+    norm <= clipNorm ? bitScale : -bitScale
+  }
+
+  /// The most that one unit's integer can be, for add/remove neighbours.
+  package static let sensitivity = StatisticsSensitivity(
+    l1: bitScale, l2Squared: bitScale * bitScale, lInfinity: bitScale)
 
   /// b̄ from the noised sum of the integers: 1/2 + sum/(2·bitScale·n), kept within 0 and 1 (which is
   /// post-processing). Units that did not come count as half within.

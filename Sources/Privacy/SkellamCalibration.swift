@@ -43,21 +43,35 @@ package enum SkellamCalibration {
   package static func calibrateVariance(
     budget: PrivacyBudget, fixed: [PrivacyEvent] = [], rounds: Int, event: (Double) -> PrivacyEvent
   ) throws(PrivacyError) -> Double {
+    guard rounds >= 1 else { throw .parameterOutOfRange(.rounds, value: Double(rounds)) }
+    return try calibrate(budget: budget, fixed: fixed) { (variance) throws(PrivacyError) in
+      guard let planned = event(variance).repeated(rounds) else {
+        throw .parameterOutOfRange(.rounds, value: Double(rounds))
+      }
+      return [planned]
+    }
+  }
+
+  /// The least factor, to within 0.1 %, with which the `fixed` events and `events(factor)` stay within the
+  /// budget: `calibrateVariance` for several releases whose variances keep their proportions. The cost of the
+  /// events must not grow with the factor.
+  ///
+  /// Throws: as `calibrateVariance`.
+  package static func calibrate(
+    budget: PrivacyBudget, fixed: [PrivacyEvent] = [],
+    events: (Double) throws(PrivacyError) -> [PrivacyEvent]
+  ) throws(PrivacyError) -> Double {
     try budget.validate()
     guard budget.epsilon < .infinity else { throw .infiniteBudgetNeedsNoNoise }
-    guard rounds >= 1 else { throw .parameterOutOfRange(.rounds, value: Double(rounds)) }
     var base = RenyiAccountant()
     for event in fixed { try base.compose(event) }
     let fixedCost = try base.epsilon(delta: budget.delta).epsilon
     guard fixedCost < budget.epsilon else {
       throw .budgetUnreachable(fixed: fixedCost, budget: budget)
     }
-    func fits(_ variance: Double) throws(PrivacyError) -> Bool {
-      guard let planned = event(variance).repeated(rounds) else {
-        throw .parameterOutOfRange(.rounds, value: Double(rounds))
-      }
+    func fits(_ factor: Double) throws(PrivacyError) -> Bool {
       var accountant = base
-      try accountant.compose(planned)
+      for event in try events(factor) { try accountant.compose(event) }
       return try accountant.epsilon(delta: budget.delta).epsilon <= budget.epsilon
     }
     var exponent = (tooLittle: -60.0, enough: 80.0)

@@ -16,6 +16,15 @@ package struct StatisticsSensitivity: Codable, Sendable, Hashable {
     self.lInfinity = lInfinity
   }
 
+  /// The bounds of vectors that are multiplied by `scale`; nil if one of them overflows.
+  package func scaled(by scale: Int64) -> StatisticsSensitivity? {
+    let (square, a) = scale.multipliedReportingOverflow(by: scale)
+    let (l1, b) = l1.multipliedReportingOverflow(by: scale)
+    let (l2Squared, c) = l2Squared.multipliedReportingOverflow(by: square)
+    let (lInfinity, d) = lInfinity.multipliedReportingOverflow(by: scale)
+    return a || b || c || d ? nil : StatisticsSensitivity(l1: l1, l2Squared: l2Squared, lInfinity: lInfinity)
+  }
+
   /// Whether a vector keeps the bounds, in integer arithmetic; false if a sum overflows.
   package func holds(for vector: [Int64]) -> Bool {
     var (sum, squares, isWithin) = (Int64(0), Int64(0), true)

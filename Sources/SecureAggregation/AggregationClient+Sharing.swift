@@ -20,7 +20,7 @@ extension AggregationClient {
     let ids = roster.members.map(\.id)
     let index = try check(ids: ids, isEnrolled: isEnrolled)
     guard roster.members[index] == sent.advertisement else { throw .ownAdvertisementSubstituted }
-    let top = RosterTree(roster.members).top
+    let top = RosterTree.tree(roster.members).top
     guard Roster.root(ids: ids, top: top, sid: parameters.sessionID) == roster.root else {
       throw .rosterRootMismatch
     }
@@ -127,8 +127,11 @@ extension AggregationClient {
     let schedule = schedule
     return try parallelMap(members) { member throws(AggregationError) in
       guard member.isSigned(sid: sid) else { throw .badSignature(member.id, .advertise) }
-      // A reflected key would make a pair of the participant with itself.
-      guard member.shareKey != own.share, member.maskKey != own.mask else { throw .unusableKey(member.id) }
+      // A reflected key would make a pair of the participant with itself; comparing keys needs one encoding
+      // of each.
+      guard member.shareKey.isCanonical, member.maskKey.isCanonical, member.shareKey != own.share,
+        member.maskKey != own.mask
+      else { throw .unusableKey(member.id) }
       return Peer(
         id: member.id, maskKey: member.maskKey,
         shareKey: try schedule.shareKey(of: secrets.shareKey, with: member.shareKey, peerID: member.id))

@@ -5,7 +5,8 @@ extension AggregationClient {
   /// Step 5 in a large cohort, first half: draws the signers whose signatures on the survivor list this
   /// participant wants to see, from all that the server claims. The draw is made once.
   ///
-  /// Checking all of a quorum costs thousands of signatures. A claim of c signers of which fewer than the
+  /// Checking all of a quorum costs thousands of signatures. The claim commits to the signatures, so the
+  /// server cannot collect them after it knows which are wanted. A claim of c signers of which fewer than the
   /// quorum q really signed passes a uniform sample of m without replacement with probability at most
   /// Π_{i<m} (q-1-i)/(c-i); m is chosen such that this is at most 2^-41/n. If no m below c is, all are
   /// asked for, and the check is exact.
@@ -20,6 +21,7 @@ extension AggregationClient {
     guard case .confirmed(let holding, let notice) = state else { throw wrongStep(.unmask) }
     let cohort = holding.cohort
     try checkIndices(claim.signers, cohort: cohort, step: .unmask)
+    guard claim.top.isWellSized else { throw .malformedList(.unmask, .wrongSize) }
     let survivors = Set(notice.uploaded)
     if let stranger = claim.signers.first(where: { !survivors.contains($0) }) {
       throw .unknownParticipant(cohort.ids[stranger], .confirm)
@@ -29,10 +31,9 @@ extension AggregationClient {
       throw .quorumTooSmall(count: claim.signers.count, needed: needed)
     }
     let size = QuorumSample.size(claimed: claim.signers.count, quorum: needed, cohort: cohort.count)
-    let signers = UniformSample.draw(size, of: claim.signers.count, using: &random).map {
-      claim.signers[$0]
-    }
-    sent.challenge = (claim, signers)
+    let positions = UniformSample.draw(size, of: claim.signers.count, using: &random)
+    let signers = positions.map { claim.signers[$0] }
+    sent.challenge = QuorumChallenged(claim: claim, signers: signers, positions: positions)
     return signers
   }
 
@@ -72,8 +73,7 @@ extension AggregationClient {
       guard signers.insert(entry.id).inserted else { throw .duplicateParticipant(entry.id) }
     }
     if let challenge = sent.challenge {
-      let missing = challenge.signers.first { !signers.contains(cohort.ids[$0]) }
-      if let missing { throw .unknownParticipant(cohort.ids[missing], .unmask) }
+      try check(quorum, answers: challenge, cohort: cohort)
     } else {
       let needed = parameters.quorum(cohort.count)
       guard signers.count >= needed else { throw .quorumTooSmall(count: signers.count, needed: needed) }
@@ -84,6 +84,32 @@ extension AggregationClient {
         throw .badSignature(entry.id, .confirm)
       }
     }
+  }
+}
+
+extension AggregationClient {
+  /// Exactly the signatures that were asked for, out of those that the claim committed to.
+  private func check(
+    _ quorum: Quorum, answers challenge: QuorumChallenged, cohort: Cohort
+  ) throws(AggregationError) {
+    for (position, signer) in challenge.signers.enumerated() {
+      guard position < quorum.signatures.count, quorum.signatures[position].id == cohort.ids[signer] else {
+        throw .unknownParticipant(cohort.ids[signer], .unmask)
+      }
+    }
+    guard quorum.signatures.count == challenge.signers.count else {
+      throw .malformedList(.unmask, .wrongEntries)
+    }
+    guard quorum.signatures.allSatisfy({ $0.signature.isWellSized }) else {
+      throw .malformedList(.unmask, .wrongSize)
+    }
+    let leaves = zip(challenge.signers, quorum.signatures).map {
+      QuorumTree.leaf(signer: $0, signature: $1.signature)
+    }
+    let top = DigestTree.top(
+      opened: challenge.positions, leaves: leaves, hashes: quorum.hashes,
+      count: challenge.claim.signers.count, nodeDomain: Domain.quorumNode)
+    guard top == challenge.claim.top else { throw .quorumNotCommitted }
   }
 }
 

@@ -108,8 +108,16 @@ package struct AggregationClient: Sendable {
     var upload: ShareUpload?
     var input: MaskedOnce?
     var confirmation: (notice: SurvivorNotice, signature: ConsistencySignature)?
-    var challenge: (claim: QuorumClaim, signers: [Int])?
+    var challenge: QuorumChallenged?
     var unmask: UnmaskShares?
+  }
+
+  /// The signers whose signatures were asked for.
+  struct QuorumChallenged: Sendable {
+    let claim: QuorumClaim
+    /// Roster indices, ascending, and their positions in the claim.
+    let signers: [Int]
+    let positions: [Int]
   }
 
   /// The one input of a session.

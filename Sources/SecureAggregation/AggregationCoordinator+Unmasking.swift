@@ -25,7 +25,7 @@ package struct AggregationResult: Sendable, Equatable {
   package let droppedBeforeUpload: [ParticipantID]
   /// Corrupt shares that were found, and corrected, on the way.
   package let faults: [ShareFault]
-  /// BLAKE2b-256 over sid, root, U2, U3, the digests of the inputs and the sum.
+  /// BLAKE2b-256 over sid, root, U2, U3 and the digests of the inputs and of the sum.
   package let transcript: Digest
 
   /// The sum as signed numbers, centred around zero.
@@ -194,14 +194,13 @@ extension AggregationCoordinator {
   }
 
   private func transcript(of sum: [UInt32]) -> Digest {
-    let sumHash = StreamingHash(domain: Domain.input)
-    sumHash.update(RingKernel.pack(sum, ringBits: parameters.ringBits))
+    let sumDigest = InputDigest.digest(of: RingKernel.pack(sum, ringBits: parameters.ringBits))
     return Hash.blake2b(
       domain: Domain.transcript,
       [
         parameters.sessionID.bytes, roster?.root.bytes ?? [], Canonical.digest(indices: sharers).bytes,
         Canonical.digest(indices: survivors).bytes,
-        survivors.flatMap { inputDigests[$0]?.bytes ?? [] }, sumHash.finalize().bytes,
+        survivors.flatMap { inputDigests[$0]?.bytes ?? [] }, sumDigest.bytes,
       ])
   }
 }

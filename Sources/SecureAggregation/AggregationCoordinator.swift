@@ -28,7 +28,7 @@ package struct AggregationCoordinator: Sendable {
   /// All keys advertised so far.
   var keys: Set<AgreementPublicKey> = []
   var indices: [ParticipantID: Int] = [:]
-  var tree = RosterTree([])
+  var tree = RosterTree.tree([])
   /// To whom a sharer dealt, ascending, by its index.
   var dealt: [Int: [Int]] = [:]
   /// Sealed shares by recipient, until inputs are closed.
@@ -36,6 +36,9 @@ package struct AggregationCoordinator: Sendable {
   var evidence: [Int: ShareEvidence] = [:]
   var inputDigests: [Int: Digest] = [:]
   var confirmations: [Int: ConsistencySignature] = [:]
+  /// Who signed the survivor list, ascending, and the tree over their signatures, once that is closed.
+  var quorumSigners: [Int]?
+  var quorumTree: DigestTree?
   var reveals = RevealBook()
   /// The sum of the masked inputs, modulo 2^32.
   var accumulator: [UInt32] = []
@@ -131,6 +134,7 @@ package struct AggregationCoordinator: Sendable {
   private static let probe = AgreementKey(seed: SecretBytes(count: 32) { _ in })
 
   private static func isUsable(_ key: AgreementPublicKey) -> Bool {
+    guard key.isCanonical else { return false }
     do {
       _ = try probe.sharedSecret(with: key)
       return true
@@ -148,7 +152,7 @@ package struct AggregationCoordinator: Sendable {
     }
     try graphPolicy.check(parameters, cohort: advertisements.count)
     let members = advertisements.values.sorted { $0.id < $1.id }
-    tree = RosterTree(members)
+    tree = RosterTree.tree(members)
     let roster = Roster(
       members: members,
       root: Roster.root(ids: members.map(\.id), top: tree.top, sid: parameters.sessionID))
@@ -337,6 +341,10 @@ package struct AggregationCoordinator: Sendable {
     let quorum = Quorum(
       signatures: confirmations.keys.sorted().compactMap { confirmations[$0] })
     self.quorum = quorum
+    let signers = confirmations.keys.sorted()
+    quorumSigners = signers
+    quorumTree = QuorumTree.tree(
+      signers: signers, signatures: quorum.signatures.map(\.signature))
     reveals = RevealBook(
       dealt: dealt, keepsOwn: parameters.graph.keepsOwnShare,
       threshold: parameters.threshold(cohort: members.count))
@@ -344,9 +352,11 @@ package struct AggregationCoordinator: Sendable {
     return quorum
   }
 
-  /// Who signed the survivor list, for participants that check a sample; nil before the step is closed.
+  /// Who signed the survivor list, and a commitment to their signatures, for participants that check a
+  /// sample; nil before the step is closed.
   package var quorumClaim: QuorumClaim? {
-    quorum == nil ? nil : QuorumClaim(signers: confirmations.keys.sorted())
+    guard let quorumTree, let quorumSigners else { return nil }
+    return QuorumClaim(signers: quorumSigners, top: quorumTree.top)
   }
 
   /// The signatures of the signers that a participant chose.
@@ -362,8 +372,18 @@ package struct AggregationCoordinator: Sendable {
     guard zip(signers, signers.dropFirst()).allSatisfy({ $0 < $1 }) else {
       throw .malformed(id, .unmask, .notAscending)
     }
-    let signatures = signers.compactMap { confirmations[$0] }
-    guard signatures.count == signers.count else { throw .malformed(id, .unmask, .wrongEntries) }
-    return Quorum(signatures: signatures)
+    guard let quorumTree, let quorumSigners else { throw .wrongStep(called: .unmask, current: step) }
+    // Both lists ascend: positions are found in one pass.
+    var positions: [Int] = []
+    var position = 0
+    for signer in signers {
+      while position < quorumSigners.count, quorumSigners[position] < signer { position += 1 }
+      guard position < quorumSigners.count, quorumSigners[position] == signer else {
+        throw .malformed(id, .unmask, .wrongEntries)
+      }
+      positions.append(position)
+    }
+    return Quorum(
+      signatures: signers.compactMap { confirmations[$0] }, hashes: quorumTree.hashes(proving: positions))
   }
 }

@@ -50,6 +50,8 @@ package enum AggregationError: Error, Equatable, Sendable {
   case tooFewAlive(AggregationStep, count: Int, needed: Int)
   /// Fewer valid signatures on the survivor list than the quorum.
   case quorumTooSmall(count: Int, needed: Int)
+  /// The signatures shown are not those that the server's claim committed to.
+  case quorumNotCommitted
   /// A participant that the operator did not enrol.
   case notEnrolled(ParticipantID)
   /// A participant that is not in the roster, or not alive at this step.
@@ -72,7 +74,8 @@ package enum AggregationError: Error, Equatable, Sendable {
   case ownEntrySubstituted(AggregationStep)
   /// A signature does not verify.
   case badSignature(ParticipantID, AggregationStep)
-  /// A public key is a small-order point or the all-zero key.
+  /// A public key that no honest participant has: a point of small order, an encoding that is not canonical,
+  /// or somebody else's key.
   case unusableKey(ParticipantID)
   /// A message was made for another roster.
   case wrongRoster(ParticipantID)
@@ -127,6 +130,8 @@ extension AggregationError: CustomStringConvertible {
     case .graphTooWeak(let cohort, let degree, let threshold):
       "a graph of degree \(degree) with threshold \(threshold) does not protect a cohort of \(cohort)"
         + " well enough; ask for the parameters of that size or a larger cohort"
+    case .quorumNotCommitted:
+      "the signatures on the survivor list are not those that the server had committed to"
     case .graphMismatch: "the message belongs to another kind of neighbour graph than this session's"
     case .suiteUnavailable(let suite):
       "this processor has no instructions for the key stream \(suite.rawValue); use chacha20"
@@ -160,7 +165,8 @@ extension AggregationError: CustomStringConvertible {
       "the server's list of step “\(step.rawValue)” contains a forged entry in our name"
     case .badSignature(let id, let step):
       "the signature of participant \(short(id)) in step “\(step.rawValue)” does not verify"
-    case .unusableKey(let id): "participant \(short(id)) advertised an unusable (small-order) key"
+    case .unusableKey(let id):
+      "participant \(short(id)) advertised an unusable key: of small order, not canonical or taken"
     case .wrongRoster(let id): "participant \(short(id)) answered to another roster"
     case .malformed(let id, let step, let defect):
       "the message of participant \(short(id)) in step “\(step.rawValue)” is malformed: \(defect.rawValue)"

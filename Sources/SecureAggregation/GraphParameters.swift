@@ -46,9 +46,13 @@ package struct GraphParameters: Sendable, Hashable {
   /// log2 of the probability that some client keeps fewer than t out-neighbours although no more than
   /// delta·n drop out: its secrets, and with them the sum, are lost.
   package let log2CorrectnessFailure: Double
-  /// log2 of the probability that the honest survivors fall apart into parts without an edge between
-  /// them, whose sums the server would learn one by one.
+  /// log2 of the probability that the server can unmask a sum that lacks more than `isolatable` of the
+  /// honest survivors.
   package let log2SeparationFailure: Double
+  /// The most honest survivors that a sum may lack although nobody dropped more than was assumed: a few
+  /// can be cut off by a server that keeps their shares from those whom they drew. Noise is calibrated as
+  /// if they were not there. Zero on the complete graph.
+  package let isolatable: Int
 
   /// The complete graph (Bonawitz et al. 2017): t = ⌊2n/3⌋ + 1. Nothing is left to chance: fewer than a
   /// third are corrupt and fewer than a third drop out, so the failures are impossible.
@@ -64,15 +68,18 @@ package struct GraphParameters: Sendable, Hashable {
     return GraphParameters(
       cohort: cohort, degree: cohort, threshold: threshold, inDegreeCap: cohort, quorum: counts.quorum,
       survivorFloor: threshold, log2PrivacyFailure: -.infinity, log2CorrectnessFailure: -.infinity,
-      log2SeparationFailure: -.infinity)
+      log2SeparationFailure: -.infinity, isolatable: 0)
   }
 
   /// The sparse graph of the smallest even degree that meets, with A = ⌊gamma·n⌋ corrupt:
   ///
   /// - privacy: n · Pr[Hyp(n-1, A, k) ≥ t] ≤ 2^-41,
   /// - correctness: n · Pr[Hyp(n-1, n-⌊delta·n⌋-1, k) < t + 1] ≤ 2^-20,
-  /// - separation: Σ_s C(n-A, s)·C(n-A-s, D)·(1 - R/(n-1))^(ks)·(1 - s/(n-1))^(kR) ≤ 2^-41,
-  ///   s = t - c + 1 … ⌊H/2⌋, R = H - s, H = n - A - D, D those that the server drops by choice.
+  /// - separation into two parts: Σ_s a_s·(1 - s/(n-1))^(kR) ≤ 2^-41 over s = t - c + 1 … ⌊H/2⌋,
+  ///   H = n - A - D, D those that the server drops by choice, R = H - s,
+  ///   a_s = C(n-A, s)·C(n-A-s, D)·(1 - R/(n-1))^(ks),
+  /// - separation of one set: Σ_s min(a_s, b_s) ≤ 2^-41 over s = t - c + 1 … H - 1 - ρ with ρ ≤ H/10,
+  ///   b_s = C(n-A, s)·Pr[Hyp(n-1, s-1, k) ≥ t - c]^s.
   ///
   /// The threshold is the largest that correctness allows, the hardest to reach for the corrupt, and at
   /// least 2, since one share alone would be the secret. Where the conditions leave room for interpretation:
@@ -82,18 +89,23 @@ package struct GraphParameters: Sendable, Hashable {
   /// - Correctness asks for t + 1 living out-neighbours, one share more than t, so that one corrupt share
   ///   can be told apart from the consistent ones.
   /// - c, "the privacy quantile", is the most corrupt out-neighbours that anybody has: the smallest c with
-  ///   n · Pr[Hyp(n-1, A, k) > c] ≤ 2^-41. A client in a separated part S sees t living out-neighbours, at
-  ///   most c of them corrupt and all others in S, and is in S itself: |S| ≥ t - c + 1.
-  /// - Both parts are that large and the term is symmetric in s and R, so s ends at H/2; the bound is the
-  ///   sum over s and not the largest term.
-  /// - A separation that fewer than D drop-outs leave stays one when more are dropped, as long as both
-  ///   parts keep t - c + 1 members. So D is the largest number that leaves room for two such parts;
-  ///   where already D = 0 leaves none, no separation is possible.
+  ///   n · Pr[Hyp(n-1, A, k) > c] ≤ 2^-41.
+  /// - A set S of honest survivors is separated if the server can remove all masks from its sum. A hostile
+  ///   server need not deliver a share: whoever did not get it does not mask, so a draw protects the one
+  ///   who made it and not the one who was drawn. S is therefore separated as soon as its own draws stay
+  ///   within S, the corrupt and those who are dropped: no more than D honest ones (a_s, for each set of D;
+  ///   fewer are contained in one of them). The first separation bound, which is the design's, counts the
+  ///   draws of the others as well and alone does not hold against such a server; it is kept as a margin.
+  ///   The second would be met by smaller graphs (66/39 instead of 116/79 for n = 10,000).
+  /// - Besides, everybody in S saw t living out-neighbours, at most c of them corrupt and all others in S
+  ///   (b_s), so |S| ≥ t - c + 1.
+  /// - A set of almost all, s ≥ H - ρ, cannot be excluded: the few that are missing were drawn by so few
+  ///   that the server may drop these. It is as if they had dropped out as well, so noise must be
+  ///   calibrated for ρ more of them. ρ is the smallest number for which the sum over s stays below 2^-41.
   ///
-  /// With `.semiMalicious` the set of those dropped does not depend on the graph. Given that set, the union
-  /// runs over S alone among the H that remain: C(H, s) instead of C(n-A, s)·C(n-A-s, D) =
-  /// C(n-A, D)·C(H, s). Every pair that is safe against `.server` is safe here, so k is never larger, and
-  /// neither is t, which depends on k alone and grows with it.
+  /// With `.semiMalicious` the server delivers every share, and who is dropped does not depend on the
+  /// graph. Then draws protect both ends, the union of the first bound runs over S alone among the H that
+  /// remain, C(H, s) instead of C(n-A, s)·C(n-A-s, D), and ρ = 0.
   ///
   /// Takes O(n + k²) time. The degrees are tried one by one: safety is not monotone in k, because t and c
   /// are integers.
@@ -235,7 +247,12 @@ private struct GraphCandidates {
     let corrupt = law(marked: counts.corrupt, degree: degree)
     let alive = law(marked: counts.alive - 1, degree: degree)
     let mostCorrupt = corrupt.upperQuantile(privacyBound)
-    let separation = logSeparation(degree: degree, smallest: max(1, threshold - mostCorrupt + 1))
+    let needed = max(0, threshold - mostCorrupt)
+    var separation = (value: symmetricSeparation(degree: degree, smallest: needed + 1), isolatable: 0)
+    if adversary == .server, separation.value <= separationBound {
+      let one = oneSidedSeparation(degree: degree, needed: needed)
+      separation = (max(separation.value, one.value), one.isolatable)
+    }
     let log2Cohort = log2(Double(cohort))
     return GraphParameters(
       cohort: cohort, degree: degree, threshold: threshold,
@@ -243,7 +260,7 @@ private struct GraphCandidates {
       survivorFloor: cohort - counts.chosenDropout,
       log2PrivacyFailure: min(0, corrupt.logUpperTail(threshold) / log(2) + log2Cohort),
       log2CorrectnessFailure: min(0, alive.logLowerTail(threshold - 1) / log(2) + log2Cohort),
-      log2SeparationFailure: min(0, separation / log(2)))
+      log2SeparationFailure: min(0, separation.value / log(2)), isolatable: separation.isolatable)
   }
 
   private func law(marked: Int, degree: Int) -> Hypergeometric {
@@ -251,9 +268,39 @@ private struct GraphCandidates {
       population: counts.cohort - 1, marked: marked, draws: degree, factorials: factorials)
   }
 
-  /// ln of the union bound over separated parts of at least `smallest` members; +∞ as soon as one term
-  /// exceeds the target.
-  private func logSeparation(degree: Int, smallest: Int) -> Double {
+  /// ln of the union bound over separated sets against a server that suppresses shares, and how many
+  /// honest survivors the largest set that cannot be excluded lacks. Each member of a set needs `needed`
+  /// out-neighbours within it. +∞ if sets that lack more than a tenth cannot be excluded.
+  private func oneSidedSeparation(degree: Int, needed: Int) -> (value: Double, isolatable: Int) {
+    let honest = counts.cohort - counts.corrupt
+    let living = honest - counts.chosenDropout
+    let smallest = needed + 1
+    guard smallest < living else { return (-.infinity, 0) }
+    let others = Double(counts.cohort - 1)
+    let mandatory = living - 1 - living / 10
+    var sum = LogSum()
+    for size in smallest..<living {
+      let sets = factorials.choose(honest, size)
+      var term =
+        sets + factorials.choose(honest - size, counts.chosenDropout)
+        + Double(degree * size) * log1p(-Double(living - size) / others)
+      // The second bound costs more and is only asked for where the first does not settle it.
+      if term > separationBound - 20 {
+        term = min(term, sets + Double(size) * law(marked: size - 1, degree: degree).logUpperTail(needed))
+      }
+      var next = sum
+      next.add(term)
+      guard next.value <= separationBound else {
+        return size > mandatory ? (sum.value, living - size) : (.infinity, living)
+      }
+      sum = next
+    }
+    return (sum.value, 0)
+  }
+
+  /// ln of the union bound over separated parts of at least `smallest` members, draws protecting both ends;
+  /// +∞ as soon as one term exceeds the target.
+  private func symmetricSeparation(degree: Int, smallest: Int) -> Double {
     let honest = counts.cohort - counts.corrupt
     let dropped = min(counts.chosenDropout, honest - 2 * smallest)
     guard dropped >= 0 else { return -.infinity }
@@ -264,8 +311,7 @@ private struct GraphCandidates {
     for size in smallest...living / 2 {
       let rest = living - size
       let term =
-        choices + factorials.choose(living, size)
-        + Double(degree * size) * log1p(-Double(rest) / others)
+        choices + factorials.choose(living, size) + Double(degree * size) * log1p(-Double(rest) / others)
         + Double(degree * rest) * log1p(-Double(size) / others)
       if term > separationBound { return .infinity }
       sum.add(term)

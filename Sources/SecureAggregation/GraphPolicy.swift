@@ -24,6 +24,19 @@ package struct GraphPolicy: Sendable, Hashable {
     }
   }
 
+  /// The fewest inputs, corrupt ones included, that any sum has which a cohort of `n` agrees to unmask:
+  /// T_min; on the sparse graph the survivors that participants insist on, less the honest ones that a
+  /// hostile server may cut off (`GraphParameters.isolatable`). Noise has to suffice with so many.
+  package func assuredSurvivors(
+    graph: NeighbourGraph, minimumSurvivors: Int, corruptPermille: Int, cohort n: Int
+  ) throws(GraphParameterError) -> Int {
+    guard case .sparse(let degree, let threshold) = graph else { return minimumSurvivors }
+    let reached = try GraphParameters.evaluate(
+      cohort: n, degree: degree, threshold: threshold, corruptPermille: corruptPermille, dropoutPermille: 0,
+      chosenDropoutPermille: chosenDropoutPermille)
+    return max(minimumSurvivors, n - n * chosenDropoutPermille / 1000) - reached.isolatable
+  }
+
   /// The fewest survivors of a cohort of `n` on a sparse graph: whoever drops more could separate it.
   func minimumSurvivors(_ parameters: AggregationParameters, cohort n: Int) -> Int {
     guard isEnforced, case .sparse = parameters.graph else { return 0 }

@@ -11,13 +11,14 @@ enum Domain {
   static let delivery = "accord/secagg/1/delivery"
   static let indices = "accord/secagg/1/indices"
   static let confirm = "accord/secagg/1/confirm"
+  static let quorumLeaf = "accord/secagg/1/quorum-leaf"
+  static let quorumNode = "accord/secagg/1/quorum-node"
   static let seedCommitment = "accord/secagg/1/seed-commitment"
   static let selfMask = "accord/secagg/1/self-mask"
   static let maskKey = "accord/secagg/1/mask-key"
   static let pairMask = "accord/secagg/1/pair-mask"
   static let shareKey = "accord/secagg/1/share-key"
   static let shareAdditionalData = "accord/secagg/1/share-additional-data"
-  static let input = "accord/secagg/1/masked-input"
   static let inputChunk = "accord/secagg/1/input-chunk"
   static let inputDigest = "accord/secagg/1/input-digest"
   static let transcript = "accord/secagg/1/transcript"
@@ -239,9 +240,15 @@ package struct ConsistencySignature: Sendable, Hashable {
 package struct Quorum: Sendable, Hashable {
   /// Signatures of distinct survivors.
   package var signatures: [ConsistencySignature]
+  /// In the answer to a challenge: the hashes that prove the signatures to belong to the claim, level by
+  /// level from the leaves, left to right.
+  package var hashes: [Digest]
 
   /// Assembles a message as it came from the wire; the receiver checks it.
-  package init(signatures: [ConsistencySignature]) { self.signatures = signatures }
+  package init(signatures: [ConsistencySignature], hashes: [Digest] = []) {
+    self.signatures = signatures
+    self.hashes = hashes
+  }
 }
 
 /// Step 5 in a large cohort, from the server: who signed the survivor list. A participant checks the
@@ -250,9 +257,28 @@ package struct Quorum: Sendable, Hashable {
 package struct QuorumClaim: Sendable, Hashable {
   /// Roster indices, ascending.
   package var signers: [Int]
+  /// The top of a Merkle tree over their signatures (`QuorumTree`): the server has to have them all before it
+  /// knows which ones are asked for.
+  package var top: Digest
 
   /// Assembles a message as it came from the wire; the receiver checks it.
-  package init(signers: [Int]) { self.signers = signers }
+  package init(signers: [Int], top: Digest) {
+    self.signers = signers
+    self.top = top
+  }
+}
+
+/// The Merkle tree over the signatures of a quorum.
+enum QuorumTree {
+  /// For signers in the order of their roster indices.
+  static func tree(signers: [Int], signatures: [Signature]) -> DigestTree {
+    DigestTree(leaves: zip(signers, signatures).map(leaf), nodeDomain: Domain.quorumNode)
+  }
+
+  /// One leaf: the signer's roster index and its signature.
+  static func leaf(signer: Int, signature: Signature) -> Digest {
+    Hash.blake2b(domain: Domain.quorumLeaf, [Canonical.number(signer), signature.bytes])
+  }
 }
 
 /// A revealed Shamir share.

@@ -17,7 +17,7 @@ package struct Roster: Sendable, Hashable {
   /// The root over sid, the number of members, the list of their identities, and the top of a Merkle tree
   /// (`RosterTree`) over their advertisements.
   package static func root(of members: [Advertisement], sid: Digest) -> Digest {
-    root(ids: members.map(\.id), top: RosterTree(members).top, sid: sid)
+    root(ids: members.map(\.id), top: RosterTree.tree(members).top, sid: sid)
   }
 
   static func root(ids: [ParticipantID], top: Digest, sid: Digest) -> Digest {
@@ -81,89 +81,19 @@ package struct RosterOpening: Sendable, Hashable {
   }
 }
 
-/// A BLAKE2b Merkle tree over the advertisements, in the shape of RFC 6962: nodes are paired level by
-/// level, and a last one without partner moves up unchanged.
-struct RosterTree: Sendable {
-  /// Leaves first, the top last.
-  private let levels: [[Digest]]
-
-  init(_ members: [Advertisement]) {
-    var levels = [members.map(RosterTree.leaf)]
-    while let below = levels.last, below.count > 1 {
-      levels.append(
-        stride(from: 0, to: below.count, by: 2).map { index in
-          index + 1 < below.count ? RosterTree.node(below[index], below[index + 1]) : below[index]
-        })
-    }
-    self.levels = levels
+/// The Merkle tree over the advertisements of a roster.
+enum RosterTree {
+  static func tree(_ members: [Advertisement]) -> DigestTree {
+    DigestTree(leaves: members.map(leaf), nodeDomain: Domain.node)
   }
 
-  /// The hash over all leaves; all zero for none.
-  var top: Digest { levels.last?.first ?? Digest(unchecked: [UInt8](repeating: 0, count: 32)) }
-
-  /// The hashes that prove the leaves at `indices` (ascending, in range).
-  func hashes(proving indices: [Int]) -> [Digest] {
-    var hashes: [Digest] = []
-    var opened = indices
-    for level in levels.dropLast() {
-      for (index, sibling) in RosterTree.siblings(of: opened, count: level.count) where sibling == nil {
-        let other = index ^ 1
-        if other < level.count { hashes.append(level[other]) }
-      }
-      opened = RosterTree.parents(of: opened)
-    }
-    return hashes
-  }
-
-  /// The top that an opening of a roster of `count` members leads to, or nil if the opening has another
-  /// form than `hashes(proving:)` gives it. Indices are ascending and in range.
+  /// The top that an opening of a roster of `count` members leads to, or nil if it has another form than
+  /// `DigestTree.hashes(proving:)` gives it. Indices are ascending and in range.
   static func top(of opening: RosterOpening, count: Int) -> Digest? {
-    guard !opening.indices.isEmpty, opening.indices.count == opening.members.count else { return nil }
-    var hashes = opening.hashes[...]
-    var indices = opening.indices
-    var values = opening.members.map(leaf)
-    var width = count
-    while width > 1 {
-      var parents: [Digest] = []
-      var position = 0
-      for (index, sibling) in siblings(of: indices, count: width) {
-        let value = values[position]
-        position += sibling == nil ? 1 : 2
-        guard index ^ 1 < width else {
-          parents.append(value)
-          continue
-        }
-        guard let other = sibling.map({ values[$0] }) ?? hashes.popFirst() else { return nil }
-        parents.append(index.isMultiple(of: 2) ? node(value, other) : node(other, value))
-      }
-      indices = RosterTree.parents(of: indices)
-      values = parents
-      width = (width + 1) / 2
-    }
-    return hashes.isEmpty ? values.first : nil
-  }
-
-  /// Every opened node of a level once, with the position of its partner if that is opened too.
-  private static func siblings(of opened: [Int], count: Int) -> [(index: Int, sibling: Int?)] {
-    var pairs: [(index: Int, sibling: Int?)] = []
-    var position = 0
-    while position < opened.count {
-      let index = opened[position]
-      if index.isMultiple(of: 2), position + 1 < opened.count, opened[position + 1] == index + 1 {
-        pairs.append((index, position + 1))
-        position += 2
-      } else {
-        pairs.append((index, nil))
-        position += 1
-      }
-    }
-    return pairs
-  }
-
-  private static func parents(of opened: [Int]) -> [Int] {
-    var parents: [Int] = []
-    for index in opened where parents.last != index >> 1 { parents.append(index >> 1) }
-    return parents
+    guard opening.indices.count == opening.members.count else { return nil }
+    return DigestTree.top(
+      opened: opening.indices, leaves: opening.members.map(leaf), hashes: opening.hashes, count: count,
+      nodeDomain: Domain.node)
   }
 
   private static func leaf(_ member: Advertisement) -> Digest {
@@ -173,9 +103,5 @@ struct RosterTree: Sendable {
         member.id.bytes, member.shareKey.bytes, member.maskKey.bytes, member.seedCommitment.bytes,
         member.signature.bytes,
       ])
-  }
-
-  private static func node(_ left: Digest, _ right: Digest) -> Digest {
-    Hash.blake2b(domain: Domain.node, [left.bytes, right.bytes])
   }
 }

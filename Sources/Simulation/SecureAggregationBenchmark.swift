@@ -331,7 +331,7 @@ package struct SecureAggregationBenchmark {
         let answer = try server.time(7) { try coordinator.quorum(of: challenge, for: clients[index].id) }
         message = try client.time(8) { try clients[index].reveal(answer) }
         received += size(claim) + size(answer)
-        sent += size(QuorumClaim(signers: challenge))
+        sent += size(QuorumClaim(signers: challenge, top: claim.top))
       }
       sent += size(message)
       try server.time(8) { try coordinator.receive(message) }

@@ -66,6 +66,16 @@ package struct BudgetBook: Sendable {
     do { return try ledger.debits(of: population) } catch { throw .storage(error) }
   }
 
+  /// What was charged to a population for one task, oldest first.
+  package func events(of population: String, task: String) throws(Refusal) -> [PrivacyEvent] {
+    let debits = try debits(of: population)
+    do {
+      return try debits.filter { $0.task == task }.map {
+        try JSONDecoder().decode(PrivacyEvent.self, from: Data($0.eventJSON.utf8))
+      }
+    } catch { throw .unreadable(population: population) }
+  }
+
   /// Charges an event durably, or refuses and charges nothing. The same `id` again changes nothing.
   package func debit(
     id: String, population: String, unit: PrivacyUnit, event: PrivacyEvent, task: String, round: UInt64,

@@ -9,7 +9,7 @@ import Simulation
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure the product on this machine.",
-    subcommands: [SecureAggregationBench.self])
+    subcommands: [SecureAggregationBench.self, PrivacyBench.self])
 
   struct SecureAggregationBench: ParsableCommand {
     static let configuration = CommandConfiguration(

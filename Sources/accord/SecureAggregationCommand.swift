@@ -37,6 +37,7 @@ struct SecureAggregationCommand: ParsableCommand {
       let minimumSurvivors: Int
       let log2PrivacyFailure: Double?
       let log2SeparationFailure: Double?
+      let isolatable: Int
       let log2CorrectnessFailure: Double?
     }
 
@@ -87,7 +88,7 @@ struct SecureAggregationCommand: ParsableCommand {
         neighbours: found.degree, threshold: found.threshold, inDegreeCap: found.inDegreeCap,
         quorum: found.quorum, minimumSurvivors: found.survivorFloor,
         log2PrivacyFailure: finite(found.log2PrivacyFailure),
-        log2SeparationFailure: finite(found.log2SeparationFailure),
+        log2SeparationFailure: finite(found.log2SeparationFailure), isolatable: found.isolatable,
         log2CorrectnessFailure: finite(found.log2CorrectnessFailure))
     }
 
@@ -106,7 +107,9 @@ struct SecureAggregationCommand: ParsableCommand {
         "privacy fails    \(probability(found.log2PrivacyFailure)): "
           + "corrupt participants hold t shares of somebody's secrets",
         "separation       \(probability(found.log2SeparationFailure)): "
-          + "the survivors fall apart into parts with sums of their own",
+          + "a sum lacks more than \(found.isolatable) of the honest survivors",
+        "cut off          \(found.isolatable): so many honest survivors a hostile server may isolate; "
+          + "noise is calibrated without them",
         "the sum is lost  \(probability(found.log2CorrectnessFailure)): "
           + "somebody keeps fewer than t living neighbours",
       ]

@@ -9,14 +9,15 @@ import Messages
 /// `accord task …`
 struct TaskCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "task", abstract: "Submit and watch training tasks.",
-    subcommands: [Submit.self, List.self, Show.self, Cancel.self])
+    commandName: "task", abstract: "Submit and watch tasks: training and private statistics.",
+    subcommands: [Submit.self, List.self, Show.self, Result.self, Cancel.self])
 
   struct Submit: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Sign a task with the operator's key and submit it.",
       discussion: """
-        A task is JSON; `accord task show ID --json` prints one that can serve as a start.
+        A task is JSON; `accord task show ID --json` prints one that can serve as a start, and
+        docs/STATISTICS.md has one of kind "statistics".
 
         Example:
           accord task submit churn.json --trust server-data/trust.json --operator-key operator.key
@@ -26,7 +27,7 @@ struct TaskCommand: AsyncParsableCommand {
     @Option(help: "The operator's key file.") var operatorKey: String
 
     func run() async throws {
-      let task = try TaskSpecification.decode(readFile(file))
+      let task = try FederationTask.decode(readFile(file))
       let id = try await Operator.submit(task, trust: readFile(trust), key: KeyFile.load(operatorKey))
       Console.write("task \(id) accepted")
     }
@@ -43,9 +44,13 @@ struct TaskCommand: AsyncParsableCommand {
       let status = try await Operator.status(trust: readFile(trust))
       if json { return try Console.writeJSON(status.tasks) }
       for task in status.tasks {
-        Console.write(
-          "\(task.id)  \(task.progress.statusText)  \(task.progress.rounds.count)/\(task.specification.rounds) rounds"
-        )
+        let done =
+          switch task.specification {
+          case .training(let training): "\(task.progress.rounds.count)/\(training.rounds) rounds"
+          case .statistics(let statistics):
+            "\(task.statistics?.results.count ?? 0)/\(statistics.questions.count) questions"
+          }
+        Console.write("\(task.id)  \(task.progress.statusText)  \(done)")
       }
       if status.tasks.isEmpty { Console.write("no tasks yet; submit one with `accord task submit`") }
     }
@@ -60,17 +65,45 @@ struct TaskCommand: AsyncParsableCommand {
     @Flag(help: "Print the task as JSON that can be submitted again under another id.") var json = false
 
     func run() async throws {
-      let status = try await Operator.status(trust: readFile(trust))
-      guard let task = status.tasks.first(where: { $0.id == id }) else {
-        throw CommandFailure(
-          "there is no task named \(id); there are: \(status.tasks.map(\.id).joined(separator: ", "))")
-      }
+      let task = try await Operator.task(id, trust: readFile(trust))
       if json { return try Console.writeJSON(task.specification) }
       Console.write(
         "\(task.id): \(task.progress.statusText), \(task.progress.abortedSessions) aborted sessions")
-      Console.write(DemoTable.caption(task.specification))
+      if let report = task.statistics { return Console.write(StatisticsTable.text(report)) }
+      guard let training = task.specification.training else { return }
+      Console.write(DemoTable.caption(training))
       Console.write(DemoTable.header)
       for round in task.progress.rounds { Console.write(DemoTable.row(round)) }
+    }
+  }
+
+  struct Result: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print what a statistics task found so far.",
+      discussion: """
+        Estimates with standard errors and 95 % intervals, and what they cost. Without --json or --csv it is the
+        table of `accord task show`.
+
+        Example:
+          accord task result dashboard --trust server-data/trust.json --csv > dashboard.csv
+        """)
+    @Argument(help: "The task's name.") var id: String
+    @Option(help: "The federation's trust.json.") var trust: String
+    @Flag(help: "Print JSON.") var json = false
+    @Flag(help: "Print CSV, one line per estimate.") var csv = false
+
+    func validate() throws {
+      if json && csv { throw ValidationError("choose one of --json and --csv") }
+    }
+
+    func run() async throws {
+      let task = try await Operator.task(id, trust: readFile(trust))
+      guard let report = task.statistics else {
+        throw CommandFailure("task \(id) trains a model; its results are shown by `accord task show \(id)`")
+      }
+      if json { return try Console.writeJSON(report) }
+      if csv { return Console.writeRaw(report.csv) }
+      Console.write(StatisticsTable.text(report))
     }
   }
 
@@ -113,7 +146,7 @@ enum Operator {
 
   /// Signs and submits a task.
   static func submit(
-    _ task: TaskSpecification, trust: [UInt8], key: SigningKey
+    _ task: FederationTask, trust: [UInt8], key: SigningKey
   ) async throws -> String {
     try task.validate()
     let bytes = try task.canonicalBytes()
@@ -125,6 +158,16 @@ enum Operator {
       let answer = try await client.sendUntilAnswered(.task, to: "v1/tasks", payload: payload, key: key)
       return try wireMessage(WireTaskAccepted.self, answer, peer: "the server").id
     }
+  }
+
+  /// One task and where it stands.
+  static func task(_ id: String, trust: [UInt8]) async throws -> FederationStatus.Task {
+    let tasks = try await status(trust: trust).tasks
+    guard let task = tasks.first(where: { $0.id == id }) else {
+      throw CommandFailure(
+        "there is no task named \(id); there are: \(tasks.map(\.id).joined(separator: ", "))")
+    }
+    return task
   }
 
   /// How the server is doing.

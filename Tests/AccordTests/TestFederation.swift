@@ -109,7 +109,9 @@ final class TestFederation {
       trainingDeadlineMilliseconds: 20_000)
   }
 
-  func submit(_ task: TaskSpecification) async throws {
+  func submit(_ task: TaskSpecification) async throws { try await submit(.training(task)) }
+
+  func submit(_ task: FederationTask) async throws {
     _ = try await Operator.submit(task, trust: trust, key: operatorKey)
   }
 

@@ -107,4 +107,49 @@ struct KeyTests {
       try key.sharedSecret(with: AgreementPublicKey(hex: point))
     }
   }
+
+  @Test func `public keys have one encoding, the reduced one`() throws {
+    func key(_ first: UInt8, _ middle: UInt8, _ last: UInt8) throws -> AgreementPublicKey {
+      try AgreementPublicKey([first] + [UInt8](repeating: middle, count: 30) + [last])
+    }
+    for (first, middle, last) in [
+      (0x00, 0x00, 0x00), (0x09, 0x00, 0x00), (0xec, 0xff, 0x7f), (0xff, 0xfe, 0x7f), (0xff, 0xff, 0x7e),
+    ] as [(UInt8, UInt8, UInt8)] {
+      #expect(try key(first, middle, last).isCanonical)
+      #expect(try !key(first, middle, last | 0x80).isCanonical)
+    }
+    for first in UInt8(0xed)...0xff {
+      #expect(try !key(first, 0xff, 0x7f).isCanonical)
+      #expect(try !key(first, 0xff, 0xff).isCanonical)
+    }
+    // One byte in the middle that is not full.
+    for position in 1..<31 {
+      var bytes = [0xff] + [UInt8](repeating: 0xff, count: 30) + [0x7f]
+      bytes[position] = 0xfe
+      #expect(try AgreementPublicKey(bytes).isCanonical)
+    }
+    #expect(!AgreementPublicKey(unchecked: [UInt8](repeating: 0, count: 31)).isCanonical)
+    #expect(!AgreementPublicKey(unchecked: []).isCanonical)
+  }
+
+  @Test func `the encodings that are refused stand for points that have another one`() throws {
+    var random = RandomStream(testSeed: 3)
+    for _ in 0..<20 {
+      let own = AgreementKey(using: &random)
+      let other = AgreementKey(using: &random).publicKey
+      #expect(other.isCanonical)
+      var bytes = other.bytes
+      bytes[31] |= 0x80
+      let twin = try AgreementPublicKey(bytes)
+      #expect(!twin.isCanonical && twin != other)
+      #expect(try own.sharedSecret(with: twin).exportBytes() == own.sharedSecret(with: other).exportBytes())
+    }
+    // 2^255 - 19 + 9 is the base point.
+    let unreduced = try AgreementPublicKey([0xf6] + [UInt8](repeating: 0xff, count: 30) + [0x7f])
+    let base = try AgreementPublicKey([9] + [UInt8](repeating: 0, count: 31))
+    let own = AgreementKey(using: &random)
+    #expect(
+      try own.sharedSecret(with: unreduced).exportBytes() == own.sharedSecret(with: base).exportBytes())
+    #expect(!unreduced.isCanonical && base.isCanonical)
+  }
 }

@@ -58,7 +58,7 @@ import Testing
 
   // MARK: Shapes
 
-  @Test(arguments: SegmentName.allCases)
+  @Test(arguments: [SegmentName.coarse, .fine, .update, .evaluation])
   func `a segment of another length, population or bound is refused`(name: SegmentName) throws {
     let artifact = stages[name == .coarse ? 0 : name == .fine ? 1 : 3]
     func make(_ change: (inout Segment) -> Void) throws {
@@ -78,6 +78,10 @@ import Testing
     expectRefusal(norm) { try make { $0.clipNorm *= 1.001 } }
     expectRefusal(norm) { try make { $0.clipNorm *= 0.999 } }
     try make { $0.clipNorm *= 1 + 1e-12 }
+    // Bounds of counted integers would be charged instead of the clip's.
+    expectRefusal("the sensitivity of segment \(name.rawValue)") {
+      try make { $0.sensitivity = StatisticsSensitivity(l1: 1, l2Squared: 1, lInfinity: 1) }
+    }
   }
 
   @Test func `a segment that the stage of the model does not allow is refused`() throws {

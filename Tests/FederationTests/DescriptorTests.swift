@@ -42,12 +42,16 @@ import Testing
       switch kind {
       case .coarseStatistics: [[.coarse]]
       case .fineStatistics: [[.fine]]
-      case .training: [[.update], [.update, .evaluation]]
+      case .training:
+        [[.update], [.update, .evaluation], [.update, .clipping], [.update, .clipping, .evaluation]]
       case .evaluation: [[.evaluation]]
+      case .statistics: [[.query(0)], [.query(7)], [.query(0), .query(7)]]
       }
-    let single = SegmentName.allCases.map { [$0] }
-    let pairs = SegmentName.allCases.flatMap { first in SegmentName.allCases.map { [first, $0] } }
-    for names in single + pairs where names.count == Set(names).count {
+    let all: [SegmentName] = [.coarse, .fine, .update, .clipping, .evaluation, .query(0), .query(7)]
+    let single = all.map { [$0] }
+    let pairs = all.flatMap { first in all.map { [first, $0] } }
+    let triples: [[SegmentName]] = [[.update, .clipping, .evaluation], [.update, .evaluation, .clipping]]
+    for names in single + pairs + triples where names.count == Set(names).count {
       var descriptor = try descriptor()
       descriptor.kind = kind
       descriptor.segments = names.map { name in
@@ -60,6 +64,29 @@ import Testing
       } else {
         expectRefusal("segments", kind.rawValue) { _ = try decode(descriptor.encode()) }
       }
+    }
+  }
+
+  @Test func `a segment's name reads as it is written, and nothing else does`() throws {
+    let names: [SegmentName] = [.coarse, .fine, .update, .clipping, .evaluation, .query(0), .query(63)]
+    for name in names { #expect(SegmentName(rawValue: name.rawValue) == name) }
+    for text in ["", "query", "query-", "query-64", "query--1", "query-01", "query-+1", "Update"] {
+      #expect(SegmentName(rawValue: text) == nil)
+    }
+  }
+
+  @Test func `counted bounds survive the encoding, and impossible ones are refused`() throws {
+    var original = try descriptor()
+    original.segments[1].sensitivity = StatisticsSensitivity(l1: 6, l2Squared: 12, lInfinity: 2)
+    #expect(try decode(original.encode()) == original)
+    #expect(original.encode() != (try descriptor()).encode())
+    for (l1, l2Squared, lInfinity) in [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1 << 41, 1, 1), (1, 1 << 63, 1)] {
+      let bytes = try wire {
+        $0.segments[0].l1 = UInt64(l1)
+        $0.segments[0].l2Squared = UInt64(bitPattern: Int64(truncatingIfNeeded: l2Squared))
+        $0.segments[0].lInfinity = UInt64(lInfinity)
+      }
+      expectRefusal("segments", "out of range") { _ = try decode(bytes) }
     }
   }
 

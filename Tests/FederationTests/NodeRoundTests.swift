@@ -80,7 +80,9 @@ import Testing
     var smaller = try #require(session.coordinator.roster(for: session.id(0)))
     smaller.members.removeLast(8)
     smaller.root = Roster.root(of: smaller.members, sid: session.signed.sessionID)
-    expectRefusal("repeated") { _ = try confused.nodes[0].share(smaller, enrolled: Set(smaller.members.map(\.id))) }
+    expectRefusal("repeated") {
+      _ = try confused.nodes[0].share(smaller, enrolled: Set(smaller.members.map(\.id)))
+    }
     _ = try confused.masked(0, ones)
     _ = try session.masked(0, ones)
     #expect(confused.nodes[0].sentInput == session.nodes[0].sentInput)

@@ -80,26 +80,40 @@ struct TestFederation {
 
   let stores: [Store]
   let policy: NodePolicy
-  var engine: TaskEngine
+  var run: TaskRun
   var accounts: [Population: BudgetAccount]
   /// Every plan that was run, in order.
   private(set) var plans: [SessionPlan] = []
   private(set) var lastSum: ReleasedSum?
+  /// What was debited for this task.
+  private(set) var own: [PrivacyEvent] = []
   private var number: UInt64 = 0
   private var random: RandomStream
 
   init(
     _ task: TaskSpecification, stores: [Store], policy: NodePolicy = Fixture.policy(), seed: UInt64 = 1
   ) throws {
+    try self.init(.training(task), stores: stores, policy: policy, seed: seed)
+  }
+
+  init(
+    _ task: FederationTask, stores: [Store], policy: NodePolicy = Fixture.policy(), seed: UInt64 = 1
+  ) throws {
     try task.validate()
     self.stores = stores
     self.policy = policy
-    engine = TaskEngine(task: task)
-    accounts = [
-      .training: BudgetAccount(budget: task.trainingBudget),
-      .heldOut: BudgetAccount(budget: task.evaluationBudget),
-    ]
+    run = TaskRun(task)
+    accounts = task.terms.populationBudgets.mapValues { BudgetAccount(budget: $0) }
     random = RandomStream(testSeed: seed)
+  }
+
+  /// The engine of a training task.
+  var engine: TaskEngine {
+    get {
+      guard case .training(let engine) = run else { preconditionFailure("not a training task") }
+      return engine
+    }
+    set { run = .training(newValue) }
   }
 
   var spent: [Population: [PrivacyEvent]] { accounts.mapValues(\.events) }
@@ -110,10 +124,10 @@ struct TestFederation {
 
   /// The descriptor of a plan, as the server writes it.
   mutating func descriptor(_ plan: SessionPlan) throws -> RoundDescriptor {
-    let task = engine.task
+    let task = run.terms
     number += 1
-    let taskDigest = TaskSpecification.digest(of: try task.canonicalBytes())
-    let modelDigest = ModelArtifact.digest(of: try engine.artifact.encode())
+    let taskDigest = TaskSpecification.digest(of: try run.task.canonicalBytes())
+    let modelDigest = TaskArtifact.digest(of: try run.artifact.encode())
     return try Fixture.descriptor(
       plan.segments, cohort: stores.count, minimumCohort: task.minimumCohort,
       minimumSurvivors: task.minimumSurvivors, corruptPermille: task.corruptPermille,
@@ -131,36 +145,37 @@ struct TestFederation {
 
   /// Runs the next session. `fates` of the stores; when too many of them leave, it is aborted.
   mutating func runSession(fates: [Fate]? = nil) throws -> Outcome {
-    guard let plan = try engine.nextSession(spent: spent, cohort: 3) else { return .over }
+    guard let plan = try run.nextSession(spent: spent, own: own, cohort: 3) else { return .over }
     plans.append(plan)
     let descriptor = try descriptor(plan)
-    let artifact = try ModelArtifact.decode(engine.artifact.encode())
+    let artifact = try TaskArtifact.decode(run.artifact.encode())
     var session = try Session(descriptor, nodes: stores.count, policy: policy, seed: random.word())
     var contributions: [[Int64]] = []
     for store in stores {
       try policy.check(
-        descriptor, task: engine.task, federation: Fixture.federation, lastSession: number - 1,
+        descriptor, task: run.terms, federation: Fixture.federation, lastSession: number - 1,
         now: Fixture.now)
-      let builder = try ContributionBuilder(task: engine.task, descriptor: descriptor, artifact: artifact)
+      let builder = try run.task.contributions(descriptor: descriptor, artifact: artifact)
       contributions.append(
         try builder.build(training: store.training, heldOut: store.heldOut, random: &random))
     }
-    var accounts = accounts
+    var (accounts, own) = (accounts, own)
     try session.run(contributions, fates: fates) { debits in
       var copy = accounts
       for debit in debits {
         do { try copy[debit.population]?.debit(debit.event) } catch { return .debitFailed("\(error)") }
       }
       accounts = copy
+      own += debits.map(\.event)
       return .debited
     }
-    self.accounts = accounts
+    (self.accounts, self.own) = (accounts, own)
     guard let released = session.released else {
-      engine.sessionAborted()
+      run.sessionAborted()
       return .aborted(plan)
     }
     lastSum = released
-    try engine.apply(released, epsilon: epsilon(.training), seconds: 1)
+    try run.apply(released, epsilon: accounts[.training]?.spent().epsilon ?? 0, seconds: 1)
     return .completed(plan)
   }
 

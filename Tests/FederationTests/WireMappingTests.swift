@@ -166,7 +166,7 @@ import Testing
     for indices in [[], [0], [7], [8], [0, 1, 2, 3, 15, 16, 999], [16_383]] {
       let notice = SurvivorNotice(shared: indices, uploaded: indices)
       #expect(try SurvivorNotice(wireBytes: notice.wireBytes, peer: "node x") == notice)
-      let claim = QuorumClaim(signers: indices)
+      let claim = QuorumClaim(signers: indices, top: Fixture.digest("top"))
       #expect(try QuorumClaim(wireBytes: claim.wireBytes, peer: "node x") == claim)
       let challenge = QuorumChallenge(signers: indices)
       #expect(try QuorumChallenge(wireBytes: challenge.wireBytes, peer: "node x") == challenge)

@@ -25,16 +25,39 @@
         minimumSurvivors: 3)
     }
 
+    private static func sampleStatistics() throws -> FederationTask {
+      let budget = PrivacyBudget(epsilon: 8, delta: 1e-5)
+      return .statistics(
+        StatisticsSpecification(
+          id: "task-2", purpose: "recommendations",
+          schema: try FeatureSchema(columns: [
+            FeatureColumn(name: "visits", kind: .numeric), FeatureColumn(name: "channel", kind: .categorical),
+          ]),
+          questions: [
+            StatisticsQuestion(name: "n", ask: .count, weight: 2, recordsPerContributor: 3),
+            StatisticsQuestion(name: "b", column: "visits", ask: .bins(edges: [0, 1, 2])),
+            StatisticsQuestion(name: "m", column: "visits", ask: .mean(lower: 0, upper: 9, resolution: 64)),
+            StatisticsQuestion(
+              name: "q", column: "visits",
+              ask: .quantiles(lower: 0, upper: 9, bins: 9, probabilities: [0.5])),
+            StatisticsQuestion(name: "h", column: "channel", ask: .histogram(categories: ["a", "b"])),
+            StatisticsQuestion(
+              name: "f", column: "channel",
+              ask: .heavyHitters(keyBytes: 4, bitsPerRound: 4, maximumPrefixes: 8)),
+          ], budget: budget, populationBudget: budget, minimumCohort: 3, minimumSurvivors: 3))
+    }
+
     private static let task = FuzzTarget("task-specification", maximumLength: 8_192) {
       [
         try sampleTask(.logisticRegression, .fedSGD, .sgd(learningRate: 1)).canonicalBytes(),
         try sampleTask(.multiLayerPerceptron(hidden: [8, 4]), .fedSGD, .sgd(learningRate: 0.5))
           .canonicalBytes(),
+        try sampleStatistics().canonicalBytes(),
       ]
     } run: { bytes in
       try checkRoundTrip(
         bytes, isCanonical: false, refusal: FederationError.self,
-        decode: { try TaskSpecification.decode($0) }, encode: { try $0.canonicalBytes() })
+        decode: { try FederationTask.decode($0) }, encode: { try $0.canonicalBytes() })
     }
 
     private static let trust = FuzzTarget("trust-bundle") {

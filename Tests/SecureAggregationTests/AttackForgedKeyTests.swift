@@ -17,7 +17,7 @@ struct AttackForgedKeyTests {
     session.roster = Roster(
       members: members, root: Roster.root(of: members, sid: session.parameters.sessionID))
     session.coordinator.roster = session.roster
-    session.coordinator.tree = RosterTree(members)
+    session.coordinator.tree = RosterTree.tree(members)
   }
 
   private func sign(_ member: inout Advertisement, as index: Int, _ sid: Digest) {
@@ -150,6 +150,44 @@ struct AttackForgedKeyTests {
       if isMaskKey { bad.maskKey = key } else { bad.shareKey = key }
       sign(&bad, as: 4, session.parameters.sessionID)
       #expect(throws: AggregationError.unusableKey(id(4))) { try coordinator.receive(bad) }
+    }
+  }
+
+  /// Another encoding of a key: the same point with 2^255 added, or an unreduced one.
+  private func disguises(of key: AgreementPublicKey) throws -> [AgreementPublicKey] {
+    [
+      AgreementPublicKey(unchecked: key.bytes.dropLast() + [key.bytes[31] | 0x80]),
+      try AgreementPublicKey(hex: VectorsNegativeCases.unreducedBasePoint),
+    ]
+  }
+
+  /// Guarded check: `isCanonical` in `AggregationCoordinator.isUsable` and `AggregationClient.peers`. Without
+  /// it a participant's keys pass for somebody else's if one bit is set that X25519 ignores.
+  @Test(arguments: attackedGraphs, [true, false])
+  func `other encodings of a participant's keys are refused`(graph: NeighbourGraph, isMaskKey: Bool) throws {
+    let honest = try Session.attacked(graph)
+    let sid = honest.parameters.sessionID
+    let own = honest.roster.members[victim]
+    for key in try disguises(of: isMaskKey ? own.maskKey : own.shareKey) {
+      var session = honest
+      try publish(&session) { members in
+        for index in 1..<12 {
+          if isMaskKey { members[index].maskKey = key } else { members[index].shareKey = key }
+          sign(&members[index], as: index, sid)
+        }
+      }
+      let error = refusal { _ = try session.upload(of: victim) }
+      guard case .unusableKey(let culprit) = error else {
+        Issue.record("another encoding was accepted: \(String(describing: error))")
+        continue
+      }
+      #expect(culprit != id(victim))
+      var coordinator = AggregationCoordinator(
+        parameters: honest.parameters, graphPolicy: .unchecked, isEnrolled: Fixture.isEnrolled)
+      try coordinator.receive(own)
+      #expect(throws: AggregationError.unusableKey(id(4))) {
+        try coordinator.receive(session.roster.members[4])
+      }
     }
   }
 

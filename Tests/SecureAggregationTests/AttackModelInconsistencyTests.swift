@@ -39,7 +39,7 @@ struct AttackModelInconsistencyTests {
     let members = session.roster.members
     session.roster.root = Roster.root(of: members, sid: session.parameters.sessionID)
     session.coordinator.roster = session.roster
-    session.coordinator.tree = RosterTree(members)
+    session.coordinator.tree = RosterTree.tree(members)
     let error = refusal { _ = try session.upload(of: victim) }
     guard case .badSignature(let stranger, .advertise) = error else {
       Issue.record("the victim shared with participants of another model: \(String(describing: error))")

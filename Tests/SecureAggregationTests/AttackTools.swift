@@ -170,8 +170,8 @@ extension Session {
       return try clients[index].reveal(
         Quorum(signatures: signatures.keys.sorted().compactMap { signatures[$0] }))
     }
-    let chosen = try clients[index].challenge(QuorumClaim(signers: signatures.keys.sorted()))
-    return try clients[index].reveal(Quorum(signatures: chosen.compactMap { signatures[$0] }))
+    let chosen = try clients[index].challenge(QuorumClaim(committingTo: signatures))
+    return try clients[index].reveal(Quorum(of: chosen, from: signatures))
   }
 
   /// Who holds shares of a sharer, without itself.
@@ -213,6 +213,32 @@ extension Session {
     case .advertised(let secrets), .drawn(let secrets, _), .shared(let secrets, _): return secrets
     default: throw clients[index].wrongStep(.mask)
     }
+  }
+}
+
+extension QuorumClaim {
+  /// A claim of all these signatures, by roster index.
+  init(committingTo signatures: [Int: ConsistencySignature]) {
+    self.init(signers: signatures.keys.sorted(), top: QuorumTree.tree(of: signatures).top)
+  }
+}
+
+extension Quorum {
+  /// The answer to a challenge out of the signatures that a claim committed to.
+  init(of chosen: [Int], from signatures: [Int: ConsistencySignature]) {
+    let signers = signatures.keys.sorted()
+    self.init(
+      signatures: chosen.compactMap { signatures[$0] },
+      hashes: QuorumTree.tree(of: signatures).hashes(
+        proving: signers.indices.filter { chosen.contains(signers[$0]) }))
+  }
+}
+
+extension QuorumTree {
+  /// The tree over signatures by roster index.
+  static func tree(of signatures: [Int: ConsistencySignature]) -> DigestTree {
+    let ordered = signatures.sorted { $0.key < $1.key }
+    return tree(signers: ordered.map(\.key), signatures: ordered.map(\.value.signature))
   }
 }
 

@@ -32,7 +32,8 @@ private enum Independent {
 
 struct GraphParametersTests {
   @Test(arguments: [
-    (200, 36, 21), (500, 50, 30), (1_000, 60, 36), (2_000, 70, 44), (5_000, 92, 60), (10_000, 116, 79),
+    // The table has 36/21 for 200, which the bound on one-sided separation does not admit.
+    (200, 40, 24), (500, 50, 30), (1_000, 60, 36), (2_000, 70, 44), (5_000, 92, 60), (10_000, 116, 79),
   ])
   func `the degrees and thresholds are those of the protocol's table`(
     cohort: Int, degree: Int, threshold: Int
@@ -45,6 +46,7 @@ struct GraphParametersTests {
     #expect(found.log2PrivacyFailure <= -41)
     #expect(found.log2CorrectnessFailure <= -20)
     #expect(found.log2SeparationFailure <= -41)
+    #expect(found.isolatable * 10 <= cohort - cohort / 10 - cohort * 3 / 10)
   }
 
   @Test(arguments: [(200, 34, 19), (1_000, 48, 27), (10_000, 56, 31)])
@@ -94,7 +96,8 @@ struct GraphParametersTests {
       Double(cohort)
         * Independent.hypergeometric(population: cohort - 1, marked: marked, draws: degree, range)
     }
-    func separation(_ degree: Int, smallest: Int) -> Double {
+    /// The union bound over two parts without an edge between them.
+    func parts(_ degree: Int, smallest: Int) -> Double {
       let honest = cohort - corrupt
       let dropped = min(dropped, honest - 2 * smallest)
       guard dropped >= 0 else { return 0 }
@@ -107,13 +110,43 @@ struct GraphParametersTests {
           * pow(1 - Double(size) / others, Double(degree) * rest)
       }
     }
+    /// The union bound over sets of every size that keep their draws to themselves, and how many a set may
+    /// lack that the bound does not exclude.
+    func separation(_ degree: Int, needed: Int) -> (failure: Double, isolatable: Int)? {
+      let honest = cohort - corrupt
+      let living = honest - dropped
+      guard needed + 1 < living else { return (0, 0) }
+      var sum = 0.0
+      for size in needed + 1..<living {
+        let sets = Independent.choose(honest, size)
+        let leaving =
+          sets * Independent.choose(honest - size, dropped)
+          * pow(1 - Double(living - size) / Double(cohort - 1), Double(degree * size))
+        let staying =
+          sets
+          * pow(
+            needed > min(size - 1, degree)
+              ? 0
+              : Independent.hypergeometric(
+                population: cohort - 1, marked: size - 1, draws: degree, needed...degree), Double(size))
+        let next = sum + min(leaving, staying)
+        guard next <= 0x1p-41 else {
+          return size > living - 1 - living / 10 ? (sum, living - size) : nil
+        }
+        sum = next
+      }
+      return (sum, 0)
+    }
     /// The largest threshold that works with a degree.
-    func threshold(_ degree: Int) -> (threshold: Int, most: Int, separation: Double)? {
+    func threshold(
+      _ degree: Int
+    ) -> (threshold: Int, most: Int, separation: (failure: Double, isolatable: Int))? {
       let most = (0...degree).first { $0 == degree || tail(corrupt, degree, $0 + 1...degree) <= 0x1p-41 }
       let threshold = (1..<degree).last { tail(alive - 1, degree, 0...$0) <= 0x1p-20 }
       guard let most, let threshold, threshold > max(most, 1) else { return nil }
-      let failure = separation(degree, smallest: threshold - most + 1)
-      return failure <= 0x1p-41 ? (threshold, most, failure) : nil
+      let twoParts = parts(degree, smallest: threshold - most + 1)
+      guard twoParts <= 0x1p-41, let one = separation(degree, needed: threshold - most) else { return nil }
+      return (threshold, most, (max(twoParts, one.failure), one.isolatable))
     }
     let expected = stride(from: 2, through: cohort - 1, by: 2).lazy.compactMap { degree in
       threshold(degree).map { (degree, $0) }
@@ -136,7 +169,8 @@ struct GraphParametersTests {
     }
     #expect(agree(found.log2PrivacyFailure, tail(corrupt, degree, found.threshold...degree)))
     #expect(agree(found.log2CorrectnessFailure, tail(alive - 1, degree, 0...found.threshold - 1)))
-    #expect(agree(found.log2SeparationFailure, values.separation))
+    #expect(agree(found.log2SeparationFailure, values.separation.failure))
+    #expect(found.isolatable == values.separation.isolatable)
   }
 
   @Test func `a given graph is evaluated with the same bounds`() throws {

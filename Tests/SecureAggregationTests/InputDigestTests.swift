@@ -35,6 +35,21 @@ struct InputDigestTests {
     }
   }
 
+  /// The parallel branch does not start at the first chunk then.
+  @Test(arguments: [65_536, 131_072, 200_000])
+  func `many chunks after some that are known give the digest of the whole`(known: Int) {
+    let bytes = bytes(700_000)
+    var hash = InputDigest()
+    bytes.withUnsafeBytes { buffer in
+      hash.absorb(completeChunksOf: UnsafeRawBufferPointer(rebasing: buffer[..<known]))
+      hash.absorb(completeChunksOf: buffer)
+      #expect(hash.digest(of: buffer) == InputDigest.digest(of: bytes))
+    }
+    var other = bytes
+    other[699_999] ^= 1
+    #expect(other.withUnsafeBytes { hash.digest(of: $0) } != InputDigest.digest(of: bytes))
+  }
+
   @Test func `a changed, missing, added or moved byte changes the digest`() {
     let original = bytes(200_000)
     var digests = [InputDigest.digest(of: original)]

@@ -30,14 +30,20 @@ struct SparseQuorumTests {
       ([0, 1, 2, 3, 4, 5, 12], .malformedList(.unmask, .indexOutOfRange)),
       ([-1, 1, 2, 3, 4, 5, 6], .malformedList(.unmask, .indexOutOfRange)),
     ]
+    let top = Hash.blake2b([])
+    let seven = QuorumClaim(signers: Array(0..<7), top: top)
     for (signers, error) in cases {
       var client = session.clients[0]
-      #expect(throws: error) { try client.challenge(QuorumClaim(signers: signers)) }
-      #expect(try client.challenge(QuorumClaim(signers: Array(0..<7))).count == 7)
+      #expect(throws: error) { try client.challenge(QuorumClaim(signers: signers, top: top)) }
+      #expect(try client.challenge(seven).count == 7)
+    }
+    var client = session.clients[0]
+    #expect(throws: AggregationError.malformedList(.unmask, .wrongSize)) {
+      try client.challenge(QuorumClaim(signers: seven.signers, top: Digest(unchecked: [])))
     }
     var early = try Session.attacked(Fixture.smallGraph)
     #expect(throws: AggregationError.wrongStep(called: .unmask, current: .share)) {
-      try early.clients[0].challenge(QuorumClaim(signers: Array(0..<7)))
+      try early.clients[0].challenge(seven)
     }
   }
 
@@ -45,7 +51,7 @@ struct SparseQuorumTests {
   /// do so until the sample misses what it lacks.
   @Test func `the sample is drawn once for one claim`() throws {
     var (session, _, signatures) = try confirmed(60)
-    let claim = QuorumClaim(signers: signatures.keys.sorted())
+    let claim = QuorumClaim(committingTo: signatures)
     let sample = try session.clients[0].challenge(claim)
     #expect(sample.count < claim.signers.count && sample.count > 20)
     var samples: Set<[Int]> = [sample]
@@ -55,45 +61,104 @@ struct SparseQuorumTests {
       let error = refusal { samples.insert(try session.clients[0].challenge(other)) }
       #expect(error == .conflictingRetry(.unmask))
     }
+    let error = refusal {
+      samples.insert(
+        try session.clients[0].challenge(QuorumClaim(signers: claim.signers, top: Hash.blake2b([]))))
+    }
+    #expect(error == .conflictingRetry(.unmask))
     samples.insert(try session.clients[0].challenge(claim))
     #expect(samples.count == 1, "the server obtained \(samples.count) samples to choose from")
     #expect(try session.clients[1].challenge(claim) != sample)
   }
 
-  /// Guarded checks: the missing signer, and every signature, in `AggregationClient.check(_:notice:cohort:)`.
-  @Test func `an answer that lacks or forges one challenged signature is refused`() throws {
+  /// Guarded checks: every guard of `AggregationClient.check(_:answers:cohort:)`, and every signature in
+  /// `AggregationClient.check(_:notice:cohort:)`, AggregationClient+Unmasking.swift.
+  @Test func `an answer that is not exactly the challenged signatures is refused`() throws {
     let (session, _, signatures) = try confirmed(60)
     var client = session.clients[0]
-    let sample = try client.challenge(QuorumClaim(signers: signatures.keys.sorted()))
-    let answer = sample.compactMap { signatures[$0] }
+    let sample = try client.challenge(QuorumClaim(committingTo: signatures))
+    let answer = Quorum(of: sample, from: signatures)
     let other = SurvivorNotice(shared: session.everybody, uploaded: session.everybody)
-    for position in [0, sample.count / 2, sample.count - 1] {
+    let substitute = try #require(
+      signatures.keys.sorted().first { !sample.contains($0) }.flatMap { signatures[$0] })
+    func attempt(_ error: AggregationError, _ change: (inout Quorum) -> Void) {
       var changed = answer
-      let signer = changed.remove(at: position).id
-      #expect(throws: AggregationError.unknownParticipant(signer, .unmask)) {
-        try client.reveal(Quorum(signatures: changed))
-      }
+      change(&changed)
+      #expect(throws: error) { try client.reveal(changed) }
+    }
+    for position in [0, sample.count / 2, sample.count - 1] {
+      let signer = answer.signatures[position].id
+      attempt(.unknownParticipant(signer, .unmask)) { $0.signatures.remove(at: position) }
       // Another signer's genuine signature is no substitute.
-      let substitute = try #require(signatures.keys.first { !sample.contains($0) })
-      changed.append(try #require(signatures[substitute]))
-      #expect(throws: AggregationError.unknownParticipant(signer, .unmask)) {
-        try client.reveal(Quorum(signatures: changed))
+      attempt(.unknownParticipant(signer, .unmask)) { $0.signatures[position] = substitute }
+      attempt(.quorumNotCommitted) {
+        $0.signatures[position] = session.signature(of: sample[position], on: other)
       }
-      changed = answer
-      changed[position] = session.signature(of: sample[position], on: other)
-      #expect(throws: AggregationError.badSignature(signer, .confirm)) {
-        try client.reveal(Quorum(signatures: changed))
+      attempt(.malformedList(.unmask, .wrongSize)) {
+        $0.signatures[position].signature = Signature(unchecked: [1])
       }
-      changed = answer + [answer[position]]
-      #expect(throws: AggregationError.duplicateParticipant(signer)) {
-        try client.reveal(Quorum(signatures: changed))
-      }
-      changed = answer + [session.signature(of: 59, on: other)]
-      #expect(throws: AggregationError.unknownParticipant(id(59), .confirm)) {
-        try client.reveal(Quorum(signatures: changed))
+      attempt(.duplicateParticipant(signer)) { $0.signatures.append($0.signatures[position]) }
+    }
+    attempt(.unknownParticipant(id(sample[0]), .unmask)) { $0.signatures.swapAt(0, 1) }
+    attempt(.unknownParticipant(id(sample[0]), .unmask)) { $0.signatures = [] }
+    attempt(.unknownParticipant(id(59), .confirm)) {
+      $0.signatures.append(session.signature(of: 59, on: other))
+    }
+    attempt(.malformedList(.unmask, .wrongEntries)) { $0.signatures.append(substitute) }
+    attempt(.malformedList(.unmask, .wrongEntries)) { quorum in
+      // With a right proof.
+      let more = (sample + signatures.keys.filter { signatures[$0] == substitute }).sorted()
+      quorum.signatures.append(substitute)
+      quorum.hashes = Quorum(of: more, from: signatures).hashes
+    }
+    for position in answer.hashes.indices {
+      attempt(.quorumNotCommitted) { $0.hashes.remove(at: position) }
+      attempt(.quorumNotCommitted) { $0.hashes[position] = Hash.blake2b([]) }
+    }
+    attempt(.quorumNotCommitted) { $0.hashes.append(Hash.blake2b([])) }
+    _ = try client.reveal(answer)
+  }
+
+  /// Guarded check: the signatures in `AggregationClient.check(_:notice:cohort:)`: a server may commit to
+  /// anything.
+  @Test func `a committed signature that is not genuine is refused`() throws {
+    let (session, _, signatures) = try confirmed(60)
+    let other = SurvivorNotice(shared: session.everybody, uploaded: session.everybody)
+    var probe = session.clients[0]
+    let sample = try probe.challenge(QuorumClaim(committingTo: signatures))
+    for signer in [sample[0], sample[sample.count / 2], sample[sample.count - 1]] {
+      for forged in [session.signature(of: signer, on: other).signature, Fixture.identities[59].sign([])] {
+        var committed = signatures
+        committed[signer]?.signature = forged
+        var client = session.clients[0]
+        #expect(try client.challenge(QuorumClaim(committingTo: committed)) == sample)
+        #expect(throws: AggregationError.badSignature(id(signer), .confirm)) {
+          try client.reveal(Quorum(of: sample, from: committed))
+        }
       }
     }
-    _ = try client.reveal(Quorum(signatures: answer))
+  }
+
+  /// Guarded checks: signer and signature in `QuorumTree.leaf`, Messages.swift: a leaf cannot stand for
+  /// another signer's, nor for one of the roster.
+  @Test func `the commitment binds every signer, signature and place`() throws {
+    let (_, _, signatures) = try confirmed(60)
+    let ordered = signatures.sorted { $0.key < $1.key }
+    let (signers, bytes) = (ordered.map(\.key), ordered.map(\.value.signature))
+    var tops = [QuorumTree.tree(signers: signers, signatures: bytes).top]
+    for position in [0, 17, signers.count - 1] {
+      var other = signers
+      other[position] += 100
+      tops.append(QuorumTree.tree(signers: other, signatures: bytes).top)
+      var forged = bytes
+      forged[position] = Signature(unchecked: [UInt8](repeating: 0, count: 64))
+      tops.append(QuorumTree.tree(signers: signers, signatures: forged).top)
+    }
+    var swapped = bytes
+    swapped.swapAt(3, 4)
+    tops.append(QuorumTree.tree(signers: signers, signatures: swapped).top)
+    tops.append(QuorumTree.tree(signers: signers.dropLast(), signatures: bytes.dropLast()).top)
+    #expect(Set(tops).count == tops.count)
   }
 
   /// Guarded check: `QuorumSample.size`, AggregationClient+Unmasking.swift. A server has all genuine
@@ -122,9 +187,12 @@ struct SparseQuorumTests {
     }
     let quorum = try session.confirm(notice, Array(0..<9))
     #expect(session.coordinator.quorumClaim?.signers == Array(0..<9))
-    #expect(
-      try session.coordinator.quorum(of: [1, 4], for: id(10)).signatures
-        == [quorum.signatures[1], quorum.signatures[4]])
+    let answer = try session.coordinator.quorum(of: [1, 4], for: id(10))
+    #expect(answer.signatures == [quorum.signatures[1], quorum.signatures[4]])
+    let signatures = Dictionary(uniqueKeysWithValues: zip(0..<9, quorum.signatures))
+    #expect(session.coordinator.quorumClaim == QuorumClaim(committingTo: signatures))
+    #expect(answer == Quorum(of: [1, 4], from: signatures))
+    #expect(!answer.hashes.isEmpty && quorum.hashes.isEmpty)
     let cases: [([Int], Int, AggregationError)] = [
       ([0, 9], 0, .malformed(id(0), .unmask, .wrongEntries)),
       ([-1], 0, .malformed(id(0), .unmask, .wrongEntries)),

@@ -17,7 +17,7 @@ struct SparseRosterTreeTests {
     }
   }()
 
-  private func opening(_ tree: RosterTree, _ indices: [Int]) -> RosterOpening {
+  private func opening(_ tree: DigestTree, _ indices: [Int]) -> RosterOpening {
     RosterOpening(
       indices: indices, members: indices.map { Self.members[$0] }, hashes: tree.hashes(proving: indices))
   }
@@ -37,7 +37,7 @@ struct SparseRosterTreeTests {
 
   @Test(arguments: 1...40)
   func `every opening of a tree verifies, with the fewest hashes`(count: Int) {
-    let tree = RosterTree(Array(Self.members.prefix(count)))
+    let tree = RosterTree.tree(Array(Self.members.prefix(count)))
     for indices in subsets(count) {
       let opening = opening(tree, indices)
       #expect(RosterTree.top(of: opening, count: count) == tree.top, "\(indices)")
@@ -50,7 +50,7 @@ struct SparseRosterTreeTests {
 
   @Test(arguments: 1...40)
   func `every changed byte of a member or hash, and every other form, is rejected`(count: Int) {
-    let tree = RosterTree(Array(Self.members.prefix(count)))
+    let tree = RosterTree.tree(Array(Self.members.prefix(count)))
     var random = RandomStream(testSeed: UInt64(1_000 + count))
     let size = min(count, 3)
     let honest = opening(tree, UniformSample.draw(size, of: count, using: &random))
@@ -99,7 +99,8 @@ struct SparseRosterTreeTests {
     for count in 1...40 {
       roots.insert(Roster.root(of: Array(Self.members.prefix(count)), sid: sid))
       roots.insert(
-        Roster.root(ids: Self.members.prefix(count).map(\.id), top: RosterTree(Self.members).top, sid: sid))
+        Roster.root(
+          ids: Self.members.prefix(count).map(\.id), top: RosterTree.tree(Self.members).top, sid: sid))
     }
     // The two coincide for all forty members only.
     #expect(roots.count == 79)

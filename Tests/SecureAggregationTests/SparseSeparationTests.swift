@@ -100,6 +100,23 @@ struct SparseSeparationTests {
 
   // MARK: Withheld shares
 
+  /// Leaves out the shares of senders whom the participant did not draw itself.
+  private func withhold(
+    _ session: inout Session, from receiver: Int, senders isWithheld: (Int) -> Bool
+  ) throws {
+    var delivery = try session.delivery(for: receiver)
+    delivery.shares.removeAll { isWithheld($0.sender) }
+    let dealt = session.holders(of: receiver)
+    let strangers = delivery.shares.map(\.sender).filter { !dealt.contains($0) }
+    delivery.opening =
+      strangers.isEmpty
+      ? .empty
+      : RosterOpening(
+        indices: strangers, members: strangers.map { session.roster.members[$0] },
+        hashes: session.coordinator.tree.hashes(proving: strangers))
+    session.deliveries[session.clients[receiver].id] = delivery
+  }
+
   /// A server that withholds the share of an in-neighbour removes that mask from one end only: the sum is
   /// garbage, and it reads nothing of either end. Guarded check: the masks towards the neighbours that the
   /// participant drew itself (`AggregationClient.masks`), of which t must be alive.
@@ -107,18 +124,11 @@ struct SparseSeparationTests {
     var session = try Session.attacked(Fixture.smallGraph)
     try session.share()
     let victim = 0
-    var delivery = try session.delivery(for: victim)
     let stranger = try #require(
-      delivery.shares.map(\.sender).first { !session.holders(of: victim).contains($0) })
-    delivery.shares.removeAll { $0.sender == stranger }
-    let strangers = delivery.opening.indices.filter { $0 != stranger }
-    delivery.opening =
-      strangers.isEmpty
-      ? .empty
-      : RosterOpening(
-        indices: strangers, members: strangers.map { session.roster.members[$0] },
-        hashes: session.coordinator.tree.hashes(proving: strangers))
-    session.deliveries[session.clients[victim].id] = delivery
+      session.delivery(for: victim).shares.map(\.sender).first {
+        !session.holders(of: victim).contains($0)
+      })
+    try withhold(&session, from: victim) { $0 == stranger }
     var spy = Spy(session)
     let notice = try session.upload(spy: &spy)
     let quorum = try session.confirm(notice)
@@ -143,12 +153,7 @@ struct SparseSeparationTests {
   @Test func `a group that drew only itself is separated by withholding others' shares`() throws {
     // All others drew members of the group.
     var session = try cliques { group.contains($0) ? inCliques($0) : [0, 1, 2] }
-    for index in group {
-      var delivery = try session.delivery(for: index)
-      delivery.shares.removeAll { !group.contains($0.sender) }
-      delivery.opening = .empty
-      session.deliveries[session.clients[index].id] = delivery
-    }
+    for index in group { try withhold(&session, from: index) { !group.contains($0) } }
     var spy = Spy(session)
     let notice = try session.upload(spy: &spy)
     let quorum = try session.confirm(notice)
@@ -159,21 +164,50 @@ struct SparseSeparationTests {
       index == 3 ? [0, 1, 4] : group.contains(index) ? inCliques(index) : [0, 1, 2]
     }
     for index in group {
-      var delivery = try connected.delivery(for: index)
       let dealt = connected.holders(of: index)
-      delivery.shares.removeAll { !dealt.contains($0.sender) && !group.contains($0.sender) }
-      let strangers = delivery.shares.map(\.sender).filter { !dealt.contains($0) }
-      delivery.opening =
-        strangers.isEmpty
-        ? .empty
-        : RosterOpening(
-          indices: strangers, members: strangers.map { connected.roster.members[$0] },
-          hashes: connected.coordinator.tree.hashes(proving: strangers))
-      connected.deliveries[connected.clients[index].id] = delivery
+      try withhold(&connected, from: index) { !dealt.contains($0) && !group.contains($0) }
     }
     var blind = Spy(connected)
     let later = try connected.confirm(connected.upload(spy: &blind))
     for index in connected.everybody { try blind.note(connected.clients[index].reveal(later), from: index) }
     #expect(try blind.sum(of: group) == nil)
+  }
+
+  // MARK: Isolated survivors
+
+  /// What cannot be excluded: the server drops whoever drew somebody, withholds the shares that this one
+  /// dealt, and reads a sum of all other survivors. So noise is calibrated for a few survivors less.
+  @Test func `somebody whom few drew can be cut off from a sum that counts it as a survivor`() throws {
+    // Only 11 drew 12; nobody else drew either.
+    var session = try cliques { index in
+      index == 11
+        ? [0, 1, 12] : index == 12 ? [0, 1, 2] : Array([0, 1, 2, 3].filter { $0 != index }.prefix(3))
+    }
+    let isolated = 12
+    for index in session.holders(of: isolated) { try withhold(&session, from: index) { $0 == isolated } }
+    var spy = Spy(session)
+    let survivors = session.everybody.filter { $0 != 11 }
+    let notice = try session.upload(survivors, spy: &spy)
+    let quorum = try session.confirm(notice)
+    for index in survivors { try spy.note(session.clients[index].reveal(quorum), from: index) }
+    #expect(notice.uploaded.contains(isolated))
+    let rest = survivors.filter { $0 != isolated }
+    #expect(try spy.sum(of: rest) == session.plainSum(rest))
+    #expect(try spy.input(of: isolated) == nil && spy.sum(of: [isolated]) == nil)
+  }
+
+  /// Guarded check: `GraphPolicy.assuredSurvivors`, to which noise is calibrated.
+  @Test(arguments: [200, 1_000])
+  func `noise is calibrated without those who may be cut off`(n: Int) throws {
+    let found = try GraphParameters.search(cohort: n, corruptPermille: 100, dropoutPermille: 100)
+    let graph = NeighbourGraph.sparse(degree: found.degree, threshold: found.threshold)
+    func assured(_ graph: NeighbourGraph, _ minimum: Int) throws -> Int {
+      try GraphPolicy.standard.assuredSurvivors(
+        graph: graph, minimumSurvivors: minimum, corruptPermille: 100, cohort: n)
+    }
+    #expect(found.isolatable > 0 && found.isolatable * 10 <= n * 6 / 10)
+    #expect(try assured(graph, 2) == n - n * 3 / 10 - found.isolatable)
+    #expect(try assured(graph, n - n / 10) == n - n / 10 - found.isolatable)
+    #expect(try assured(.complete, 150) == 150)
   }
 }

@@ -76,9 +76,13 @@ enum VectorMessage: Sendable {
     case .input(let bytes): ["packed": .hex(bytes)]
     case .notice(let notice): ["shared": .ints(notice.shared), "uploaded": .ints(notice.uploaded)]
     case .confirmation(let message): VectorMessage.json(message)
-    case .claim(let claim): ["signers": .ints(claim.signers)]
+    case .claim(let claim): ["signers": .ints(claim.signers), "top": .hex(claim.top)]
     case .choice(let signers): ["signers": .ints(signers)]
-    case .quorum(let quorum): ["signatures": .list(quorum.signatures.map(VectorMessage.json))]
+    case .quorum(let quorum):
+      [
+        "signatures": .list(quorum.signatures.map(VectorMessage.json)),
+        "hashes": .list(quorum.hashes.map { .hex($0) }),
+      ]
     case .reveal(let message):
       [
         "id": .hex(message.id), "seed_shares": VectorMessage.json(message.seedShares),
@@ -150,10 +154,14 @@ enum VectorMessage: Sendable {
       self = .notice(
         SurvivorNotice(shared: try json["shared"].integers, uploaded: try json["uploaded"].integers))
     case "consistency_signature": self = .confirmation(try VectorMessage.confirmation(json))
-    case "quorum_claim": self = .claim(QuorumClaim(signers: try json["signers"].integers))
+    case "quorum_claim":
+      self = .claim(QuorumClaim(signers: try json["signers"].integers, top: try json["top"].fixed()))
     case "quorum_request": self = .choice(try json["signers"].integers)
     case "quorum":
-      self = .quorum(Quorum(signatures: try json["signatures"].elements.map(VectorMessage.confirmation)))
+      self = .quorum(
+        Quorum(
+          signatures: try json["signatures"].elements.map(VectorMessage.confirmation),
+          hashes: try json["hashes"].elements.map { try $0.fixed() }))
     case "unmask_shares":
       self = .reveal(
         UnmaskShares(

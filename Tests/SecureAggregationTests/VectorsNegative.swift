@@ -60,6 +60,7 @@ extension AggregationError {
     case .ownAdvertisementSubstituted: "ownAdvertisementSubstituted"
     case .sharersChanged: "sharersChanged"
     case .nonZeroPadding: "nonZeroPadding"
+    case .quorumNotCommitted: "quorumNotCommitted"
     case .aborted: "aborted"
     case .invalidBound: "invalidBound"
     default: Mirror(reflecting: self).children.first?.label ?? ""
@@ -189,11 +190,11 @@ struct VectorBase: Sendable {
 
   func quorum(
     _ name: String, _ comment: String, _ error: AggregationError,
-    _ body: (inout [ConsistencySignature], VectorWorld) throws -> Void
+    _ body: (inout Quorum, VectorWorld) throws -> Void
   ) throws -> VectorNegative {
     try change(name, comment, "quorum", to: 0, error) { message, world in
       guard case .quorum(var quorum) = message else { return nil }
-      try body(&quorum.signatures, world)
+      try body(&quorum, world)
       return .quorum(quorum)
     }
   }
@@ -243,11 +244,11 @@ struct VectorBase: Sendable {
 
   func claim(
     _ name: String, _ comment: String, again: Bool = false, _ error: AggregationError,
-    _ body: (inout [Int]) -> Void
+    _ body: (inout QuorumClaim) -> Void
   ) throws -> VectorNegative {
     try change(name, comment, "quorum_claim", to: 0, again: again, error) { message, _ in
       guard case .claim(var claim) = message else { return nil }
-      body(&claim.signers)
+      body(&claim)
       return .claim(claim)
     }
   }

@@ -9,6 +9,8 @@ enum VectorsNegativeCases {
     "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
     "0100000000000000000000000000000000000000000000000000000000000000",
   ]
+  /// 2^255 - 19 + 9: the base point, not canonical.
+  static let unreducedBasePoint = "f6" + String(repeating: "f", count: 60) + "7f"
   /// l, the smallest number that is not canonical.
   private static let order = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010"
   private static let stranger = Fixture.identities[20]
@@ -41,6 +43,14 @@ enum VectorsNegativeCases {
         $0.maskKey = try AgreementPublicKey(hex: smallOrder[1])
         $0 = base.signed($0, by: 1)
       },
+      try base.advertisement("top-bit", "a share key with 2^255 added, properly signed", .unusableKey(id)) {
+        $0.shareKey = withTopBit($0.shareKey)
+        $0 = base.signed($0, by: 1)
+      },
+      try base.advertisement("unreduced-mask-key", "2^255 - 19 + 9, properly signed", .unusableKey(id)) {
+        $0.maskKey = try AgreementPublicKey(hex: unreducedBasePoint)
+        $0 = base.signed($0, by: 1)
+      },
       try base.advertisement("one-key-twice", "share key and mask key are equal", .unusableKey(id)) {
         $0.maskKey = $0.shareKey
         $0 = base.signed($0, by: 1)
@@ -60,6 +70,11 @@ enum VectorsNegativeCases {
         $0 = base.signed($0, by: 1)
       },
     ]
+  }
+
+  /// The same point for X25519, in other bytes.
+  private static func withTopBit(_ key: AgreementPublicKey) -> AgreementPublicKey {
+    AgreementPublicKey(unchecked: key.bytes.dropLast() + [key.bytes[31] | 0x80])
   }
 
   @Sendable private static func rosters() throws -> [VectorNegative] {
@@ -95,6 +110,15 @@ enum VectorsNegativeCases {
       },
       try base.roster("small-order-share-key", "properly signed", .unusableKey(base.id(2))) {
         $0.members[2].shareKey = try AgreementPublicKey(hex: smallOrder[0])
+        $0.members[2] = base.signed($0.members[2], by: 2)
+      },
+      try base.roster("top-bit", "of the receiver's own mask key, properly signed", .unusableKey(base.id(2)))
+      {
+        $0.members[2].maskKey = withTopBit($0.members[0].maskKey)
+        $0.members[2] = base.signed($0.members[2], by: 2)
+      },
+      try base.roster("unreduced-share-key", "2^255 - 19 + 9, properly signed", .unusableKey(base.id(2))) {
+        $0.members[2].shareKey = try AgreementPublicKey(hex: unreducedBasePoint)
         $0.members[2] = base.signed($0.members[2], by: 2)
       },
       try base.roster("reflected-key", "the receiver's mask key as another's", .unusableKey(base.id(2))) {
@@ -292,24 +316,25 @@ enum VectorsNegativeCases {
   @Sendable private static func quorums() throws -> [VectorNegative] {
     let base = try VectorBase.complete(1)
     return [
-      try base.quorum("too-small", "three of four", .quorumTooSmall(count: 3, needed: 4)) { signatures, _ in
-        signatures.removeLast(2)
+      try base.quorum("too-small", "three of four", .quorumTooSmall(count: 3, needed: 4)) { quorum, _ in
+        quorum.signatures.removeLast(2)
       },
-      try base.quorum("forged", "another's signature", .badSignature(base.id(1), .confirm)) { signatures, _ in
-        signatures[1].signature = signatures[2].signature
+      try base.quorum("forged", "another's signature", .badSignature(base.id(1), .confirm)) { quorum, _ in
+        quorum.signatures[1].signature = quorum.signatures[2].signature
       },
-      try base.quorum("duplicate", "one signer twice", .duplicateParticipant(base.id(1))) { signatures, _ in
-        signatures[2] = signatures[1]
+      try base.quorum("duplicate", "one signer twice", .duplicateParticipant(base.id(1))) { quorum, _ in
+        quorum.signatures[2] = quorum.signatures[1]
       },
       try base.quorum("dropped-signer", "no survivor", .unknownParticipant(base.id(3), .confirm)) {
-        signatures, _ in
-        signatures.append(ConsistencySignature(id: base.id(3), signature: signatures[0].signature))
+        quorum, _ in
+        quorum.signatures.append(
+          ConsistencySignature(id: base.id(3), signature: quorum.signatures[0].signature))
       },
       try base.quorum("other-list", "signed for other survivors", .badSignature(base.id(0), .confirm)) {
-        signatures, world in
+        quorum, world in
         let other = SurvivorNotice(shared: [0, 1, 2, 3, 4, 5], uploaded: [0, 1, 2, 3, 4, 5])
         guard let root = world.coordinator.roster?.root else { throw VectorBase.Unsuitable() }
-        signatures = signatures.map { entry in
+        quorum.signatures = quorum.signatures.map { entry in
           guard let key = Fixture.identities.first(where: { $0.verifyingKey == entry.id }) else {
             return entry
           }

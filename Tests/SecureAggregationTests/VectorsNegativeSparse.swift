@@ -57,7 +57,7 @@ extension VectorsNegativeCases {
         let indices = Array(0..<12).filter { !opening.indices.dropFirst().contains($0) }.prefix(7)
         opening = RosterOpening(
           indices: Array(indices), members: indices.map { roster.members[$0] },
-          hashes: RosterTree(roster.members).hashes(proving: Array(indices)))
+          hashes: RosterTree.tree(roster.members).hashes(proving: Array(indices)))
       },
       try forged(base, "unsigned-member", "the server committed to a key that nobody signed", own: false),
       try forged(
@@ -87,7 +87,7 @@ extension VectorsNegativeCases {
     else { throw VectorBase.Unsuitable() }
     let victim = own ? 0 : request.neighbours[1]
     members[victim].maskKey = members[(victim + 1) % 12].maskKey
-    let tree = RosterTree(members)
+    let tree = RosterTree.tree(members)
     let indices = ([0] + request.neighbours).sorted()
     let opening = RosterOpening(
       indices: indices, members: indices.map { members[$0] }, hashes: tree.hashes(proving: indices))
@@ -129,40 +129,109 @@ extension VectorsNegativeCases {
         .malformedList(.mask, .wrongEntries)
       ) { delivery, _ in delivery.opening = .empty },
       try base.claim("claim-too-small", "six of seven", .quorumTooSmall(count: 6, needed: 7)) {
-        $0 = Array($0.prefix(6))
+        $0.signers = Array($0.signers.prefix(6))
       },
       try base.claim(
         "claim-with-drop-out", "participant 2 did not upload", .unknownParticipant(base.id(2), .confirm)
-      ) { $0 = ($0 + [2]).sorted() },
+      ) { $0.signers = ($0.signers + [2]).sorted() },
       try base.claim("claim-not-ascending", "two exchanged", .malformedList(.unmask, .notAscending)) {
-        $0.swapAt(0, 1)
+        $0.signers.swapAt(0, 1)
       },
+      try base.claim("claim-truncated-top", "31 bytes", .malformedList(.unmask, .wrongSize)) {
+        $0.top = Digest(unchecked: Array($0.top.bytes.dropLast()))
+      },
+      try base.claim(
+        "second-top", "other signatures after the sample was drawn", again: true, .conflictingRetry(.unmask)
+      ) { $0.top = Hash.blake2b([]) },
       try base.claim("second-claim", "after the sample was drawn", again: true, .conflictingRetry(.unmask)) {
-        $0.removeLast()
+        $0.signers.removeLast()
       },
       try base.change(
         "signer-unknown", "a signature that does not exist", "quorum_request", from: 0,
         .malformed(base.id(0), .unmask, .wrongEntries)
       ) { _, _ in .choice((signers.dropFirst() + [2]).sorted()) },
-      try missing(base),
-      try base.quorum("forged-in-sample", "another's signature", .badSignature(base.id(1), .confirm)) {
-        signatures, world in
-        guard let own = signatures.firstIndex(where: { $0.id == base.id(1) }) else {
-          throw VectorBase.Unsuitable()
-        }
-        signatures[own].signature = signatures[(own + 1) % signatures.count].signature
+    ] + (try answers(base))
+  }
+
+  /// Answers to the challenge of participant 0.
+  private static func answers(_ base: VectorBase) throws -> [VectorNegative] {
+    let position = try base.position("quorum_request", from: 0, to: nil)
+    guard case .choice(let signers) = base.round.events[position].message, let first = signers.first,
+      let extra = base.round.world.coordinator.confirmations.keys.sorted().first(where: {
+        !signers.contains($0)
+      }), let claim = base.round.world.coordinator.quorumClaim
+    else { throw VectorBase.Unsuitable() }
+    let missing = AggregationError.unknownParticipant(base.id(first), .unmask)
+    return [
+      try base.quorum("sample-incomplete", "not all that were asked for", missing) { quorum, _ in
+        quorum.signatures.removeFirst()
       },
+      try base.quorum("sample-misplaced", "in another order", missing) { quorum, _ in
+        quorum.signatures.swapAt(0, 1)
+      },
+      try base.quorum(
+        "sample-extra", "one more genuine signature, with its proof",
+        .malformedList(.unmask, .wrongEntries)
+      ) { quorum, world in
+        quorum.signatures += [world.coordinator.confirmations[extra]].compactMap { $0 }
+        guard let tree = world.coordinator.quorumTree else { throw VectorBase.Unsuitable() }
+        quorum.hashes = tree.hashes(
+          proving: claim.signers.indices.filter {
+            signers.contains(claim.signers[$0]) || claim.signers[$0] == extra
+          })
+      },
+      try base.quorum("sample-truncated", "63 bytes", .malformedList(.unmask, .wrongSize)) { quorum, _ in
+        quorum.signatures[1].signature = Signature(
+          unchecked: Array(quorum.signatures[1].signature.bytes.dropLast()))
+      },
+      try base.quorum("sample-changed", "another's signature", .quorumNotCommitted) { quorum, _ in
+        quorum.signatures[0].signature = quorum.signatures[1].signature
+      },
+      try base.quorum("proof-changed", "one bit of a hash", .quorumNotCommitted) { quorum, _ in
+        guard var bytes = quorum.hashes.first?.bytes else { throw VectorBase.Unsuitable() }
+        bytes[7] ^= 4
+        quorum.hashes[0] = Digest(unchecked: bytes)
+      },
+      try base.quorum("proof-too-short", "a hash is missing", .quorumNotCommitted) { quorum, _ in
+        quorum.hashes.removeLast()
+      },
+      try base.quorum("proof-too-long", "a hash too many", .quorumNotCommitted) { quorum, _ in
+        quorum.hashes.append(Hash.blake2b([]))
+      },
+      try collectedLater(
+        base, "signature-after-claim", "genuine, but the server claimed it before it had it",
+        signer: first, isShown: true, .quorumNotCommitted),
+      try collectedLater(
+        base, "forged-in-sample", "the server committed to another's signature", signer: first,
+        isShown: false, .badSignature(base.id(first), .confirm)),
     ]
   }
 
-  /// A signature that the participant asked for is left out.
-  private static func missing(_ base: VectorBase) throws -> VectorNegative {
-    let position = try base.position("quorum_request", from: 0, to: nil)
-    guard case .choice(let signers) = base.round.events[position].message, let first = signers.first
+  /// A claim that has another signature in the place of one. The answer holds the genuine one, or that of
+  /// the claim. The draw does not depend on the top.
+  private static func collectedLater(
+    _ base: VectorBase, _ name: String, _ comment: String, signer: Int, isShown: Bool,
+    _ error: AggregationError
+  ) throws -> VectorNegative {
+    let position = try base.position("quorum_claim", from: nil, to: 0)
+    let asked = try base.position("quorum_request", from: 0, to: nil)
+    var committed = base.round.world.coordinator.confirmations
+    guard case .choice(let signers) = base.round.events[asked].message,
+      let other = committed.keys.sorted().first(where: { $0 != signer }),
+      let substitute = committed[other]?.signature
     else { throw VectorBase.Unsuitable() }
-    return try base.quorum(
-      "sample-incomplete", "not all that were asked for", .unknownParticipant(base.id(first), .unmask)
-    ) { signatures, _ in signatures.removeAll { $0.id == base.id(first) } }
+    let genuine = committed[signer]
+    committed[signer]?.signature = substitute
+    var quorum = Quorum(of: signers, from: committed)
+    if isShown, let genuine {
+      quorum.signatures = quorum.signatures.map { $0.id == genuine.id ? genuine : $0 }
+    }
+    return VectorNegative(
+      name: name, comment: comment, base: base, after: position,
+      events: [
+        .init(message: .claim(QuorumClaim(committingTo: committed)), sender: nil, receiver: 0),
+        .init(message: .quorum(quorum), sender: nil, receiver: 0),
+      ], error: error)
   }
 
   /// A receiver with five or more living neighbours, one of whom drew the receiver, and with a stranger.

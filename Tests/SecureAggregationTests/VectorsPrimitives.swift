@@ -156,7 +156,7 @@ enum VectorsPrimitives {
     ]
     return openings.map { count, lists in
       let members = (0..<count).map(member)
-      let tree = RosterTree(members)
+      let tree = RosterTree.tree(members)
       return [
         "count": .int(count), "leaves": .list(members.map { .hex(VectorRound.leaf($0)) }),
         "top": .hex(tree.top), "root": .hex(Roster.root(of: members, sid: sid)),
@@ -267,7 +267,8 @@ enum VectorsPrimitives {
     return [
       "degree": .int(found.degree), "shares_needed": .int(found.threshold),
       "in_degree_cap": .int(found.inDegreeCap), "quorum": .int(found.quorum),
-      "survivor_floor": .int(found.survivorFloor), "log2_privacy": log2(found.log2PrivacyFailure),
+      "survivor_floor": .int(found.survivorFloor), "isolatable": .int(found.isolatable),
+      "log2_privacy": log2(found.log2PrivacyFailure),
       "log2_correctness": log2(found.log2CorrectnessFailure),
       "log2_separation": log2(found.log2SeparationFailure),
     ]

@@ -210,7 +210,7 @@ struct VectorRound: Sendable {
           "quorum": .int(parameters.quorum(plan.fates.count)),
           "packed_bytes": .int(parameters.packedByteCount),
           "leaves": .list(roster.members.map { .hex(VectorRound.leaf($0)) }),
-          "top": .hex(RosterTree(roster.members).top), "root": .hex(roster.root),
+          "top": .hex(RosterTree.tree(roster.members).top), "root": .hex(roster.root),
         ],
         "participants": [
           "comment": "Secrets and intermediate values; leaves: the step from which on it is silent",

@@ -24,14 +24,16 @@ final class DemoProgress {
 
   /// Shows rounds whose metrics have arrived, and the session under way.
   func show(_ status: FederationStatus) {
-    guard !isQuiet, let task = status.tasks.last else { return }
+    guard !isQuiet, let task = status.tasks.last, let specification = task.specification.training else {
+      return
+    }
     let rounds = task.progress.rounds
     // The metrics of a round come with the session after it.
     let complete = task.progress.status == .running ? max(0, rounds.count - 1) : rounds.count
     while printed < complete {
       clear()
       if !hasHeader {
-        Console.write(DemoTable.caption(task.specification))
+        Console.write(DemoTable.caption(specification))
         Console.write(DemoTable.header)
         hasHeader = true
       }
@@ -41,7 +43,7 @@ final class DemoProgress {
     guard isLive, let session = status.session else { return }
     let what =
       session.kind == .training
-      ? "round \(session.round)/\(task.specification.rounds)" : session.kind.rawValue
+      ? "round \(session.round)/\(specification.rounds)" : session.kind.rawValue
     let line =
       "\(what): \(session.phase), \(session.cohort) nodes, waiting for \(session.awaited), "
       + String(format: "%.1f s", Double(session.elapsedMilliseconds) / 1000)

@@ -63,7 +63,7 @@ final class DemoRunner {
       for index in plan.source.shares.indices {
         nodes.append(try startNode(index, drill: index < plan.drop))
       }
-      _ = try await Operator.submit(plan.task(), trust: trust, key: operatorKey)
+      _ = try await Operator.submit(.training(plan.task()), trust: trust, key: operatorKey)
       let task = try await watch(client)
       await client.shutdown()
       return task
@@ -211,7 +211,7 @@ final class DemoRunner {
     let model = try inspection.newestModel(of: task.id)
     let ledger = LedgerVerifier.verify(directory: serverPath)
     if drop != nil { try examineDrop(task, inspection) }
-    let specification = task.specification
+    let specification = plan.task()
     let spent = task.spent
     let worst = spent.values.map(\.value).max() ?? 0
     let shares = plan.source.shares
