@@ -39,14 +39,11 @@ extension FederationHost {
   func cohortPlan(
     _ task: any TaskTerms, expected: Set<VerifyingKey>, enrolled: Set<VerifyingKey>
   ) throws(FederationError) -> CohortPlan {
+    // Every processor has ChaCha20: whoever does not offer it keeps nobody else from a session.
     let common = expected.reduce(Set(KeyStreamSuite.allCases)) { suites, id in
-      suites.intersection(waiting[id]?.suites ?? [.chacha20])
+      suites.intersection(waiting[id]?.suites ?? [.chacha20]).union([.chacha20])
     }
-    guard let suite = KeyStreamSuite.fastest(among: common) else {
-      throw .invalidTask(
-        field: "key stream",
-        reason: "the waiting nodes have no suite in common; let all of them allow chacha20")
-    }
+    let suite = KeyStreamSuite.fastest(among: common) ?? .chacha20
     let groups = task.groups ?? 1
     // Sizes of groups by hash vary; the identifier that decides them is not known yet.
     let size = (expected.count + groups - 1) / groups
@@ -60,7 +57,7 @@ extension FederationHost {
         ).corruptPermille
       } catch { throw .invalidTask(field: "groups", reason: "\(error)") }
     }
-    guard size > NeighbourGraph.complete.maximumCohort else {
+    guard task.plannedCohort(of: expected.count) > NeighbourGraph.complete.maximumCohort else {
       return CohortPlan(suite: suite, graph: .complete, corruptPermille: corruptPermille)
     }
     do {

@@ -194,7 +194,9 @@ package actor FederationHost {
     guard let position = tasks.firstIndex(where: { $0.engine.progress.status == .running }) else { return }
     let enrolled = enrolledNodes()
     let present = Set(waiting.keys).intersection(enrolled)
-    let minimum = max(tasks[position].engine.terms.minimumCohort, 2)
+    // Every group needs its own smallest cohort.
+    let terms = tasks[position].engine.terms
+    let minimum = max(terms.minimumCohort * (terms.groups ?? 1), 2)
     guard present.count >= minimum else {
       enoughSince = nil
       return
@@ -250,8 +252,9 @@ package actor FederationHost {
     if tasks[position].engine.progress != before {
       try store.update(task: task.id, progress: tasks[position].engine.progress)
     }
-    let cohortLimit = min(enrolled.count, MessageLimits.cohort)
     let cohort = try cohortPlan(task, expected: expected, enrolled: enrolled)
+    let cohortLimit = min(
+      task.plannedCohort(of: min(enrolled.count, MessageLimits.cohort)), cohort.graph.maximumCohort)
     let uploadKey = AgreementKey(using: &random)
     let number = try store.nextSessionNumber()
     let checkpoint = try checkpointInForce(now)
@@ -289,7 +292,13 @@ package actor FederationHost {
     guard var live = current else { return }
     var queue: [RoundCoordinator.Event] = [event]
     while !queue.isEmpty {
-      let actions = try live.coordinator.handle(queue.removeFirst(), now: clock())
+      // One owner while it is changed: otherwise every input would copy the whole vector.
+      current = nil
+      let actions: [RoundCoordinator.Action]
+      do { actions = try live.coordinator.handle(queue.removeFirst(), now: clock()) } catch {
+        current = live
+        throw error
+      }
       current = live
       for action in actions {
         switch action {

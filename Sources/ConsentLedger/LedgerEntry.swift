@@ -80,7 +80,7 @@ package enum LedgerEntry: Hashable, Sendable {
     return .round(record, server: key.verifyingKey, signature: key.sign(bytes))
   }
 
-  /// A notice signed by the server.
+  /// A notice signed by a server or a node.
   package static func notice(
     _ record: NoticeRecord, signedBy key: SigningKey
   ) throws(LedgerError) -> LedgerEntry {
@@ -102,7 +102,9 @@ package enum EnrolledKind: String, Hashable, Sendable, CaseIterable {
   package func maySign(_ kind: EntryKind) -> Bool {
     switch kind {
     case .consent: self != .server
-    case .round, .notice: self == .server
+    case .round: self == .server
+    // A node puts on record what it refuses.
+    case .notice: true
     case .enrolment: false
     }
   }

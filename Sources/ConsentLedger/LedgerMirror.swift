@@ -131,8 +131,10 @@ package final class LedgerMirror: Sendable {
   /// Whether the pinned operator admitted the key.
   package func isEnrolled(_ key: VerifyingKey) -> Bool { enrolment(of: key) != nil }
 
-  /// All keys that the pinned operator admitted.
-  package var enrolledKeys: Set<VerifyingKey> { state.withLock { Set($0.enrolments.keys) } }
+  /// All nodes that the pinned operator admitted.
+  package var enrolledKeys: Set<VerifyingKey> {
+    state.withLock { Set($0.enrolments.filter { $0.value.kind != .server }.keys) }
+  }
 
   /// The pinned operator's enrolment of a key.
   package func enrolment(of key: VerifyingKey) -> EnrolmentRecord? { state.withLock { $0.enrolments[key] } }

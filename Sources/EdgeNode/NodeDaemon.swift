@@ -62,6 +62,7 @@ package actor NodeDaemon {
   private let keepsInputs: Bool
   private var status: NodeStatus
   private var artifact: (digest: Digest, artifact: TaskArtifact)?
+  private var refusals = RefusalNotices()
 
   /// Opens a node's files and takes the directory's lock.
   package init(
@@ -145,10 +146,25 @@ package actor NodeDaemon {
     } catch {
       // A session that this node refused or lost is over for it, whatever the reason.
       if try store.lastSession() < number { try store.rememberSession(number) }
+      await recordRefusal(error, task: signed.descriptor.taskDigest)
       throw error
     }
     show("waiting")
     return true
+  }
+
+  /// Puts a refusal by this node's own rules on record in the ledger. The refusal stands either way.
+  private func recordRefusal(_ error: any Error, task: Digest) async {
+    guard case .policy(let refusal)? = error as? FederationError,
+      let notice = refusals.notice(
+        of: refusal, task: task, node: (files.name, files.identity.verifyingKey), timeMs: Int64(clock()))
+    else { return }
+    do {
+      let leaf = try LedgerEntry.notice(notice, signedBy: files.identity).leafBytes()
+      _ = try await LedgerSubmission.send([leaf], client: client, key: files.identity)
+    } catch {
+      logger.notice("the refusal is not in the ledger: \(error)")
+    }
   }
 
   /// A session that passed the checks that need neither data nor network.

@@ -82,7 +82,10 @@ package struct NodePolicy: Codable, Sendable, Equatable {
       throw .policy(
         .weaker(
           parameter: "the key stream", offered: descriptor.suite.rawValue,
-          required: suites.map(\.rawValue).joined(separator: " or ")))
+          required: suites.isEmpty
+            ? "key streams, none of which this processor has (keyStreams in policy.json: "
+              + "\((keyStreams ?? []).sorted().joined(separator: ", ")))"
+            : suites.map(\.rawValue).joined(separator: " or ")))
     }
     try checkAgainst(task, descriptor)
   }
@@ -129,7 +132,8 @@ package struct NodePolicy: Codable, Sendable, Equatable {
     guard descriptor.groups > 1 else { return }
     let needed = try component("groups") {
       try GroupPlan.requirement(
-        group: 0, groupSize: size, cohort: max(enrolled, size), corruptPermille: task.corruptPermille,
+        group: 0, groupSize: size, cohort: max(enrolled, size),
+        corruptPermille: max(task.corruptPermille, minimumCorruptPermille),
         dropoutPermille: task.dropoutPermille, groups: descriptor.groups, enrolled: max(enrolled, size))
     }
     try atLeast("corruptPermille", descriptor.corruptPermille, needed.corruptPermille)

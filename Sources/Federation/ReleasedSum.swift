@@ -84,10 +84,16 @@ package struct ReleasedSum: Sendable {
   func noiseVariance(
     of segment: Segment, in release: GroupRelease
   ) throws(FederationError) -> Double {
+    try ReleasedSum.noiseVariance(of: segment, in: release.result, descriptor: descriptor)
+  }
+
+  static func noiseVariance(
+    of segment: Segment, in result: AggregationResult, descriptor: RoundDescriptor
+  ) throws(FederationError) -> Double {
     let share = try segment.noiseShare(
-      cohort: release.result.cohort.count,
-      minimumSurvivors: try descriptor.assuredSurvivors(cohort: release.result.cohort.count),
+      cohort: result.cohort.count,
+      minimumSurvivors: try descriptor.assuredSurvivors(cohort: result.cohort.count),
       corruptPermille: descriptor.corruptPermille)
-    return share * Double(release.result.survivors.count)
+    return share * Double(result.survivors.count)
   }
 }

@@ -161,6 +161,15 @@ package struct RoundCoordinator: Sendable {
     }
   }
 
+  /// Whether `awaited` is empty, without the cost of listing it: it is asked after every message.
+  private var awaitsNobody: Bool {
+    switch phase {
+    case .advertising: advertised.count >= expected.count && expected.isSubset(of: advertised)
+    case .sharing, .collecting, .confirming, .unmasking: groups.values.allSatisfy { $0.pendingCount == 0 }
+    case .debiting, .completed, .aborted: true
+    }
+  }
+
   /// A fresh receiver of one node's masked input, of O(d) memory.
   package func pendingInput(for id: VerifyingKey) -> PendingInput? {
     aggregation(of: id).map { PendingInput(parameters: $0.parameters) }
@@ -170,6 +179,12 @@ package struct RoundCoordinator: Sendable {
   package mutating func handle(_ event: Event, now: UInt64) throws(FederationError) -> [Action] {
     switch event {
     case .advertisement(let message):
+      // A sparse graph is planned for those who waited: many more would make it too weak for all.
+      if signed.descriptor.graph != .complete, phase == .advertising, !expected.contains(message.id) {
+        throw .outOfOrder(
+          step: "joining (\(message.id.peerName))",
+          state: "the session was planned for the nodes that waited; wait for the next one")
+      }
       try accept(peer: message.id, in: .advertising) { (c) in try c.receive(message) }
       advertised.insert(message.id)
     case .shares(let message):
@@ -254,25 +269,25 @@ package struct RoundCoordinator: Sendable {
     do {
       switch phase {
       case .advertising:
-        guard isOver || awaited.isEmpty else { return [] }
+        guard isOver || awaitsNobody else { return [] }
         try close { _ = try $0.closeAdvertising() }
         enter(.sharing, now: now)
       case .sharing:
-        guard isOver || awaited.isEmpty else { return [] }
+        guard isOver || awaitsNobody else { return [] }
         try close { try $0.closeSharing() }
         enter(.debiting, now: now)
         return [.debit(try debits())]
       case .debiting, .completed, .aborted: break
       case .collecting:
-        guard isOver || awaited.isEmpty else { return [] }
+        guard isOver || awaitsNobody else { return [] }
         try close { _ = try $0.closeInputs() }
         enter(.confirming, now: now)
       case .confirming:
-        guard isOver || awaited.isEmpty else { return [] }
+        guard isOver || awaitsNobody else { return [] }
         try close { _ = try $0.closeConsistency() }
         enter(.unmasking, now: now)
       case .unmasking:
-        guard isOver || awaited.isEmpty else { return [] }
+        guard isOver || awaitsNobody else { return [] }
         return try finish()
       }
     } catch {
@@ -283,7 +298,8 @@ package struct RoundCoordinator: Sendable {
 
   private mutating func finish() throws -> [Action] {
     var releases: [GroupRelease] = []
-    try close { _ = try $0.finish() }
+    let descriptor = signed.descriptor
+    try close { try Self.checkRange(try $0.finish(), descriptor: descriptor) }
     for (group, aggregation) in groups.sorted(by: { $0.key < $1.key }) {
       if let result = aggregation.result { releases.append(GroupRelease(group: group, result: result)) }
     }
@@ -291,34 +307,35 @@ package struct RoundCoordinator: Sendable {
       throw FederationError.outOfOrder(step: "releasing a sum", state: "its cost is not debited")
     }
     let sum = ReleasedSum(groups: releases, signed: signed, after: debited)
-    try checkRange(sum)
     released = sum
     phase = .completed
     return [.completed(sum)]
   }
 
-  /// A wrong recovery would leave uniform ring elements: the sum must lie within what the contributions
-  /// and the noise can reach, which is at most half of the ring. A whole vector of d uniform coordinates
-  /// passes with probability at most 2^-d.
-  private func checkRange(_ sum: ReleasedSum) throws(FederationError) {
-    let descriptor = sum.descriptor
+  /// A wrong recovery or a garbage input leaves uniform ring elements: the sum of a group must lie within
+  /// what its contributions and noise can reach, which is at most half of the ring. A whole vector of d
+  /// uniform coordinates passes with probability at most 2^-d. A group that fails is lost alone.
+  private static func checkRange(
+    _ result: AggregationResult, descriptor: RoundDescriptor
+  ) throws(FederationError) {
+    let values = result.centredSum
+    var offset = 0
     for segment in descriptor.segments {
-      let largest = try segment.maximumAbsoluteCoordinate()
-      for release in sum.groups {
-        let people = release.result.survivors.count * descriptor.maximumContributors
-        let variance = try sum.noiseVariance(of: segment, in: release)
-        let (bound, overflow) = largest.multipliedReportingOverflow(
-          by: Int64(people))
-        let maximum = try component("range of segment \(segment.name.rawValue)") {
-          try RingWidth.maximumAbsoluteSum(
-            contributionBound: overflow ? .max : bound, noiseVariance: variance,
-            dimension: descriptor.dimension)
-        }
-        for value in sum.integers(of: segment.name, in: release) ?? [] where value.magnitude > maximum {
-          throw .component(
-            name: "unmasking",
-            reason: "the sum of segment \(segment.name.rawValue) is outside its possible range")
-        }
+      let range = offset..<offset + segment.length
+      offset = range.upperBound
+      let people = result.survivors.count * descriptor.maximumContributors
+      let variance = try ReleasedSum.noiseVariance(of: segment, in: result, descriptor: descriptor)
+      let (bound, overflow) = try segment.maximumAbsoluteCoordinate().multipliedReportingOverflow(
+        by: Int64(people))
+      let maximum = try component("range of segment \(segment.name.rawValue)") {
+        try RingWidth.maximumAbsoluteSum(
+          contributionBound: overflow ? .max : bound, noiseVariance: variance,
+          dimension: descriptor.dimension)
+      }
+      for value in values[range] where value.magnitude > maximum {
+        throw .component(
+          name: "unmasking",
+          reason: "the sum of segment \(segment.name.rawValue) is outside its possible range")
       }
     }
   }

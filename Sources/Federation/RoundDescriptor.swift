@@ -180,6 +180,10 @@ package struct RoundDescriptor: Sendable, Equatable {
     guard (wire.graphDegree == 0) == (wire.graphThreshold == 0), wire.graphDegree <= 1 << 16,
       wire.graphThreshold <= 1 << 16
     else { throw badField(peer, "RoundDescriptor", "graph_degree", "is out of range") }
+    guard wire.graphDegree <= NeighbourGraph.maximumDegree, wire.minimumCohort <= MessageLimits.cohort,
+      wire.minimumSurvivors <= MessageLimits.cohort, wire.corruptPermille <= 1_000,
+      wire.dropoutPermille <= 1_000
+    else { throw badField(peer, "RoundDescriptor", "graph_degree or a cohort field", "is out of range") }
     guard (1...256).contains(wire.groups) else {
       throw badField(peer, "RoundDescriptor", "groups", "must be from 1 to 256")
     }

@@ -318,11 +318,14 @@ package struct TaskEngine: Sendable {
       let variance = try sum.noiseVariance(of: segment, in: release)
       let most = release.result.survivors.count * task.maximumContributors
       // The count is noised as well: what it can be off by is no ground to leave a group out.
-      let count = Double(last) / weight + 6 * variance.squareRoot() / weight
+      let count = Double(last) / weight
+      let noise = variance.squareRoot() / weight
       sums.append(
         GroupSum(
           group: release.group, values: Array(integers.dropLast()),
-          contributors: min(most, max(0, Int(count.rounded(.up)))), noiseVariance: variance))
+          contributors: max(1, Int(max(count, 3 * noise).rounded())),
+          mostContributors: min(most, max(0, Int((count + 6 * noise).rounded(.up)))),
+          noiseVariance: variance))
     }
     let rule: RobustCombination.Rule =
       switch task.combination ?? .median {
@@ -330,10 +333,17 @@ package struct TaskEngine: Sendable {
       case .trimmedMean: .trimmedMean(permille: 200)
       case .median: .median
       }
-    let outcome = try component("combination of groups") {
+    let combination = try component("combination of groups") {
       try RobustCombination(
-        rule: rule, contributionNorm: Double(clip.sensitivityL2Squared).squareRoot(), scale: segment.scale
-      ).combine(sums)
+        rule: rule, contributionNorm: Double(clip.sensitivityL2Squared).squareRoot(), scale: segment.scale)
+    }
+    let outcome: RobustCombination.Outcome
+    do { outcome = try combination.combine(sums) } catch {
+      // Paid for and of no use: too few groups are left to tell a bad one. The model stays as it is.
+      guard case .tooFewGroups = error else {
+        throw .component(name: "combination of groups", reason: "\(error)")
+      }
+      return ([Float](repeating: 0, count: segment.length - 1), ["no step: \(error)"])
     }
     return (outcome.mean.map { Float($0) }, outcome.excluded.map(\.description))
   }

@@ -148,6 +148,9 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
   /// Checks every field against its range.
   package func validate() throws(FederationError) {
     try validateTerms()
+    try require(
+      (groups ?? 1) != 2 || combination == .mean, "combination",
+      "must be mean for two groups: a median or a trimmed mean needs three")
     try component("architecture") { try architecture.validate() }
     try component("algorithm") { try algorithm.validate() }
     try component("optimizer") { try optimizer.validate() }

@@ -2,6 +2,7 @@ package import Consent
 package import Learning
 import Messages
 package import Privacy
+import SecureAggregation
 
 /// What every task says, whatever it is for: whose records, under which consent, in which cohorts.
 /// Sessions, policies and budgets need no more than this.
@@ -108,14 +109,39 @@ func isNameByte(_ byte: UInt8) -> Bool {
 // MARK: Planning
 
 extension TaskTerms {
+  /// The largest cohort of one aggregation that a session with `count` nodes is planned for: all of them,
+  /// or eight standard deviations more than the mean of groups that are drawn by hash.
+  package func plannedCohort(of count: Int) -> Int {
+    guard let groups, groups > 1 else { return count }
+    let mean = Double(count) / Double(groups)
+    return min(count, Int((mean + 8 * mean.squareRoot()).rounded(.up)))
+  }
+
+  /// The fewest inputs of any sum of a cohort of `count`, to which noise is calibrated.
+  private func assuredSurvivors(cohort count: Int) throws(FederationError) -> Int {
+    try component("graph parameters") {
+      guard count > NeighbourGraph.complete.maximumCohort else {
+        return try GraphPolicy.standard.assuredSurvivors(
+          graph: .complete, minimumSurvivors: minimumSurvivors, corruptPermille: corruptPermille,
+          cohort: count)
+      }
+      let graph = try GraphParameters.search(
+        cohort: count, corruptPermille: corruptPermille, dropoutPermille: dropoutPermille)
+      return try GraphPolicy.standard.assuredSurvivors(
+        graph: .sparse(degree: graph.degree, threshold: graph.threshold),
+        minimumSurvivors: minimumSurvivors, corruptPermille: corruptPermille, cohort: count)
+    }
+  }
+
   /// Crumbs of a budget ask for noise that no node can draw or no ring can hold: it is spent then. A
   /// session that cannot be carried through would only cost more of it.
   func requireDrawable(_ segment: Segment, cohort: Int) throws(FederationError) {
     var silent = segment
     silent.noiseVariance = 0
     _ = try ringBits(silent, cohort: cohort)
+    let planned = max(plannedCohort(of: cohort), minimumCohort)
     let share = try segment.noiseShare(
-      cohort: max(cohort, minimumCohort), minimumSurvivors: minimumSurvivors,
+      cohort: planned, minimumSurvivors: try assuredSurvivors(cohort: planned),
       corruptPermille: corruptPermille)
     guard share <= SkellamSampler.varianceRange.upperBound,
       (try? ringBits(segment, cohort: cohort)) != nil
@@ -128,9 +154,10 @@ extension TaskTerms {
   }
 
   private func ringBits(_ segment: Segment, cohort: Int) throws(FederationError) -> Int {
-    try VectorPlan([segment]).ringBits(
-      cohort: max(cohort, minimumCohort), maximumContributors: maximumContributors,
-      minimumSurvivors: minimumSurvivors, corruptPermille: corruptPermille)
+    let cohort = max(plannedCohort(of: cohort), minimumCohort)
+    return try VectorPlan([segment]).ringBits(
+      cohort: cohort, maximumContributors: maximumContributors,
+      minimumSurvivors: try assuredSurvivors(cohort: cohort), corruptPermille: corruptPermille)
   }
 
   /// The segments of one session must fit together into what is left of their populations' budgets.

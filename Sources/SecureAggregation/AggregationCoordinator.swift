@@ -69,6 +69,17 @@ package struct AggregationCoordinator: Sendable {
     }
   }
 
+  /// The number of `pending`, without listing them.
+  package var pendingCount: Int {
+    switch step {
+    case .advertise, .finished: 0
+    case .share: members.count - evidence.count
+    case .mask: evidence.count - inputDigests.count
+    case .confirm: inputDigests.count - confirmations.count
+    case .unmask: inputDigests.count - reveals.count
+    }
+  }
+
   /// The number of participants that advertised so far.
   package var advertisedCount: Int { advertisements.count }
 

@@ -25,12 +25,15 @@ package struct GraphPolicy: Sendable, Hashable {
   }
 
   /// The fewest inputs, corrupt ones included, that any sum has which a cohort of `n` agrees to unmask:
-  /// T_min; on the sparse graph the survivors that participants insist on, less the honest ones that a
-  /// hostile server may cut off (`GraphParameters.isolatable`). Noise has to suffice with so many.
+  /// T_min, or the threshold of the complete graph, below which participants unmask nothing either; on the
+  /// sparse graph the survivors that participants insist on, less the honest ones that a hostile server may
+  /// cut off (`GraphParameters.isolatable`). Noise has to suffice with so many.
   package func assuredSurvivors(
     graph: NeighbourGraph, minimumSurvivors: Int, corruptPermille: Int, cohort n: Int
   ) throws(GraphParameterError) -> Int {
-    guard case .sparse(let degree, let threshold) = graph else { return minimumSurvivors }
+    guard case .sparse(let degree, let threshold) = graph else {
+      return max(minimumSurvivors, graph.threshold(cohort: n))
+    }
     let reached = try GraphParameters.evaluate(
       cohort: n, degree: degree, threshold: threshold, corruptPermille: corruptPermille, dropoutPermille: 0,
       chosenDropoutPermille: chosenDropoutPermille)

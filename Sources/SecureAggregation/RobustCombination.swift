@@ -8,14 +8,19 @@ package struct GroupSum: Sendable {
   package let values: [Int64]
   /// Contributors in the sum, at most; what the sum is divided by and weighted with.
   package let contributors: Int
+  /// The most contributors that it can have, where `contributors` is an estimate: for the norm bound.
+  package let mostContributors: Int
   /// Variance of all noise that the survivors added, per coordinate, grid units squared.
   package let noiseVariance: Double
 
   /// Wraps a sum; `RobustCombination.combine` checks it.
-  package init(group: Int, values: [Int64], contributors: Int, noiseVariance: Double) {
+  package init(
+    group: Int, values: [Int64], contributors: Int, mostContributors: Int? = nil, noiseVariance: Double
+  ) {
     self.group = group
     self.values = values
     self.contributors = contributors
+    self.mostContributors = mostContributors ?? contributors
     self.noiseVariance = noiseVariance
   }
 }
@@ -210,7 +215,7 @@ package struct RobustCombination: Sendable, Hashable {
       }
       if checksNorm {
         let bound = try normBound(
-          group: sum.group, contributors: sum.contributors, dimension: dimension,
+          group: sum.group, contributors: sum.mostContributors, dimension: dimension,
           noiseVariance: sum.noiseVariance, groups: sums.count)
         let norm = sum.values.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
         if norm > bound {

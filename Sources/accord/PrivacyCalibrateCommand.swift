@@ -54,6 +54,10 @@ struct PrivacyCalibrateCommand: ParsableCommand {
     if solve != .noiseMultiplier, options.hasNoiseMultiplier, noiseMultiplier == nil {
       throw ValidationError("--solve \(solve.rawValue) needs --noise-multiplier")
     }
+    if solve == .noiseMultiplier, noiseMultiplier != nil {
+      throw ValidationError(
+        "--noise-multiplier is what is looked for; use --solve steps or --solve sampling-probability")
+    }
     if solve == .noiseMultiplier, !options.hasNoiseMultiplier {
       throw ValidationError("this mechanism has no noise multiplier to look for; use --solve steps")
     }

@@ -140,4 +140,26 @@ import Testing
       }
     }
   }
+
+  @Test func `a node that refuses a task for its budget puts that on record once`() async throws {
+    try await withFederation { federation in
+      try await federation.startServer()
+      _ = try await federation.setUpNodes(budget: PrivacyBudget(epsilon: 0.5, delta: 1e-5))
+      try federation.startNodes()
+      let before = LedgerVerifier.verify(directory: federation.serverPath).counts.notices
+      try await federation.submit(
+        .statistics(task(federation, id: "greedy", epsilon: 3, populationEpsilon: 3.2)))
+      let nodes = federation.data.shares.count
+      // Several sessions are asked for and refused; the entries stay one for each node.
+      _ = try await federation.wait { status in
+        status.tasks.contains { $0.id == "greedy" && $0.progress.abortedSessions >= 2 }
+      }
+      let ledger = LedgerVerifier.verify(directory: federation.serverPath)
+      #expect(ledger.verified && ledger.counts.notices == before + nodes)
+      for index in federation.data.shares.indices {
+        let book = try BudgetBook(path: federation.nodePath(index) + "/budget.sqlite")
+        #expect(try book.account("training")?.events.isEmpty != false)
+      }
+    }
+  }
 }

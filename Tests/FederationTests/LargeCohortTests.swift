@@ -119,4 +119,69 @@ import Testing
       try policy.checkGroup(descriptor, task: task, size: 100, enrolled: 200)
     }
   }
+
+  @Test func `a group with a garbage upload is left out and the others are released`() throws {
+    let n = 24
+    let descriptor = try Fixture.descriptor(cohort: n, minimumCohort: 3) { $0.groups = 3 }
+    var inputs = inputs(descriptor, nodes: n)
+    let task = try Fixture.task { $0.groups = 3 }
+    var session = try Session(descriptor, nodes: n, task: task, identities: Self.identities)
+    let plan = try GroupPlan(sessionID: session.signed.sessionID, groups: 3)
+    let poisoner = try #require((0..<n).first { plan.group(of: session.id($0)) == 1 })
+    // As far from zero as the ring goes: no group of contributors reaches that.
+    inputs[poisoner] = [Int64](
+      repeating: (Int64(1) << (descriptor.ringBits - 1)) - 1, count: descriptor.dimension)
+    try session.advertise()
+    try session.share()
+    try session.handle(.debited)
+    try session.upload(inputs)
+    try session.confirm()
+    try session.unmask()
+    let released = try #require(session.released, "\(session.abortReason ?? "")")
+    #expect(released.groups.map(\.group) == [0, 2])
+    #expect(session.coordinator.loss(for: session.id(poisoner))?.contains("possible range") == true)
+    for release in released.groups {
+      let who = (0..<n).filter { plan.group(of: session.id($0)) == release.group }
+      #expect(release.result.centredSum == sum(who.map { inputs[$0] }))
+    }
+  }
+
+  @Test func `a node that did not wait cannot join a sparse session that was planned without it`() throws {
+    let n = Self.identities.count
+    let graph = try GraphParameters.search(cohort: 209, corruptPermille: 0, dropoutPermille: 100)
+    let descriptor = try Fixture.descriptor(cohort: n, minimumCohort: 200, minimumSurvivors: 150) {
+      $0.graph = .sparse(degree: graph.degree, threshold: graph.threshold)
+    }
+    let session = try Session(descriptor, nodes: n, identities: Self.identities)
+    var coordinator = try RoundCoordinator(
+      signed: session.signed, expected: Set((1..<n).map { session.id($0) }),
+      enrolled: Set((0..<n).map { session.id($0) }), now: Fixture.now)
+    var late = session
+    let message = try late.advertisement(0)
+    expectRefusal("wait for the next one") {
+      _ = try coordinator.handle(.advertisement(message), now: Fixture.now)
+    }
+  }
+
+  @Test func `a task with collusion and many enrolled nodes can still be planned`() throws {
+    for enrolled in [80, 200, 400, 5_000] {
+      let task = try Fixture.task {
+        $0.minimumCohort = 10
+        $0.minimumSurvivors = 8
+        $0.corruptPermille = 100
+        $0.dropoutPermille = 100
+      }
+      var engine = TaskEngine(task: task)
+      let plan = try engine.nextSession(spent: [:], cohort: enrolled)
+      #expect(plan != nil, "\(enrolled) nodes: \(engine.progress.status)")
+    }
+  }
+
+  @Test func `two groups cannot be combined by a median`() throws {
+    try Fixture.task {
+      $0.groups = 2
+      $0.combination = .mean
+    }.validate()
+    expectRefusal("combination") { try Fixture.task { $0.groups = 2 }.validate() }
+  }
 }

@@ -150,12 +150,6 @@ import Testing
     let policy = Fixture.policy()
     try policy.checkRing(honest, cohort: 10)
     expectRefusal("ringBits is 24, weaker than the required 32") { try policy.checkRing(honest, cohort: 150) }
-    expectRefusal("nobody is sure to add noise") {
-      try policy.checkRing(
-        Fixture.descriptor(
-          Fixture.segments(noiseVariance: 9), cohort: 10, minimumCohort: 6, corruptPermille: 100),
-        cohort: 30)
-    }
   }
 
   @Test func `a policy file is read as it was written`() throws {

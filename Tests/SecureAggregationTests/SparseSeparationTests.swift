@@ -208,6 +208,7 @@ struct SparseSeparationTests {
     #expect(found.isolatable > 0 && found.isolatable * 10 <= n * 6 / 10)
     #expect(try assured(graph, 2) == n - n * 3 / 10 - found.isolatable)
     #expect(try assured(graph, n - n / 10) == n - n / 10 - found.isolatable)
-    #expect(try assured(.complete, 150) == 150)
+    #expect(try assured(.complete, 2) == 2 * n / 3 + 1)
+    #expect(try assured(.complete, n) == n)
   }
 }
