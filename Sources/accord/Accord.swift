@@ -75,13 +75,16 @@ enum Main {
 enum Console {
   /// A line on standard output.
   static func write(_ line: String) {
-    FileHandle.standardOutput.write(Data((line + "\n").utf8))
+    writeRaw(line + "\n")
   }
   /// Text on standard output as it is.
-  static func writeRaw(_ text: String) { FileHandle.standardOutput.write(Data(text.utf8)) }
+  static func writeRaw(_ text: String) {
+    // Whoever reads (`| head`) may have seen enough: that is no failure of ours.
+    do { try FileHandle.standardOutput.write(contentsOf: Data(text.utf8)) } catch { exit(0) }
+  }
   /// A line on standard error.
   static func writeError(_ line: String) {
-    FileHandle.standardError.write(Data((line + "\n").utf8))
+    try? FileHandle.standardError.write(contentsOf: Data((line + "\n").utf8))
   }
   /// Whether a person is watching standard output.
   static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
