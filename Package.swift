@@ -49,6 +49,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+    .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
@@ -85,8 +87,12 @@ let package = Package(
       ], swiftSettings: strict),
     .target(
       name: "ConsentLedger",
-      dependencies: ["Consent", "Cryptography", "MerkleLog", "Storage", grdb],
-      swiftSettings: strict),
+      dependencies: [
+        "CZlib", "Consent", "Cryptography", "MerkleLog", "Storage", grdb,
+        .product(name: "Mustache", package: "swift-mustache"),
+        .product(name: "Yams", package: "Yams"),
+      ],
+      swiftSettings: kernels),
 
     // Layer 5: hosts
     .target(
@@ -106,10 +112,14 @@ let package = Package(
         "Consent", "ConsentLedger", "Cryptography", "Federation", "MerkleLog", "Messages", "Privacy",
         "SecureAggregation", "Storage", grdb, log, nio, nioSSL,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "Hummingbird", package: "hummingbird"),
       ], swiftSettings: strict),
     .target(
       name: "Simulation",
-      dependencies: ["CMalloc", "CZlib", "Cryptography", "Learning", "SecureAggregation"],
+      dependencies: [
+        "CMalloc", "CZlib", "Consent", "ConsentLedger", "Cryptography", "Learning", "MerkleLog",
+        "SecureAggregation", "Storage",
+      ],
       swiftSettings: strict),
 
     // Layer 6
@@ -117,9 +127,11 @@ let package = Package(
       name: "accord",
       dependencies: [
         "AggregationServer", "Consent", "ConsentLedger", "Cryptography", "EdgeNode", "Federation", "Learning",
-        "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage",
+        "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage", nio,
+        .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ], swiftSettings: strict),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ], resources: [.embedInCode("verify_ledger.py")], swiftSettings: strict),
 
     // What `make fuzz` and FuzzTests run; debug builds only
     .target(

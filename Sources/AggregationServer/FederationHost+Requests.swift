@@ -14,7 +14,7 @@ extension FederationHost {
   // MARK: Node requests
 
   /// Checks that a sender may speak as a node.
-  private func requireEnrolled(_ sender: VerifyingKey) throws {
+  nonisolated func requireEnrolled(_ sender: VerifyingKey) throws {
     guard ledger.isEnrolled(sender) else {
       throw HostRefusal(
         .unknownNode,
@@ -97,6 +97,27 @@ extension FederationHost {
         .unauthorised, "\(request.sender.peerName) sent a message in the name of \(id.peerName)")
     }
     return try probe(try liveSessionID(request), request.sender, answer)
+  }
+
+  /// Step 3: takes a complete input into the sum, unless somebody's permission may have ended after the node
+  /// last asked: then the node has to ask again. What the ledger has acknowledged is visible here, so nobody
+  /// whose withdrawal was acknowledged is in an input that is taken after it.
+  func takeInput(_ upload: ReceivedInput) async throws -> SurvivorNotice? {
+    let sender = upload.request.sender
+    try requireEnrolled(sender)
+    let sessionID = try liveSessionID(upload.request)
+    if current?.sessionID == sessionID, current?.evidence[sender] == nil {
+      if let denial = ledger.newestDenial, denial >= upload.ledgerSize {
+        throw HostRefusal(
+          .consentChanged,
+          "entry \(denial) of the ledger may end a permission, but consent was checked against "
+            + "\(upload.ledgerSize) entries; synchronise, check again and send the input again")
+      }
+      try handle(.input(upload.input, from: sender))
+      // Only inputs that were taken leave a trace.
+      if current?.sessionID == sessionID { current?.evidence[sender] = .some(upload.evidenceRoot) }
+    }
+    return try await wait { try probe(sessionID, sender) { $0.notice(for: sender) } }
   }
 
   /// Step 2's answer for one node. Nothing goes out before the budget was debited.
@@ -191,53 +212,6 @@ extension FederationHost {
     announceChange()
   }
 
-  // MARK: Ledger
-
-  /// Appends leaves that a node or the operator signed.
-  func append(_ request: SignedRequest) throws -> WireLedgerAppended {
-    if request.sender != keys.operatorKey { try requireEnrolled(request.sender) }
-    let message = try wireMessage(
-      WireLedgerAppend.self, request.payload, peer: request.sender.peerName)
-    guard (1...MessageLimits.leavesPerMessage).contains(message.leaves.count) else {
-      throw HostRefusal(
-        .malformed,
-        "an append holds 1 to \(MessageLimits.leavesPerMessage) leaves, not \(message.leaves.count)")
-    }
-    defer { announceChange() }
-    let receipts: [ConsentLedger.LedgerReceipt]
-    do {
-      receipts = try ledger.append(leaves: message.leaves.map { Array($0) }, nowMs: Int64(clock()))
-    } catch {
-      if case .commitUncertain = error { failure = "\(error)" }
-      throw HostRefusal(.refused, "\(error)")
-    }
-    var answer = WireLedgerAppended()
-    answer.checkpoint = receipts.first?.checkpoint.noteText ?? ""
-    answer.receipts = receipts.map { receipt in
-      var wire = WireLedgerReceipt()
-      wire.index = receipt.index.value
-      wire.treeSize = receipt.proof.size
-      wire.proof = receipt.proof.path.map { Data($0.bytes) }
-      return wire
-    }
-    return answer
-  }
-
-  /// A fresh checkpoint, as a signed note.
-  func checkpointNote() throws -> String { try checkpointInForce(clock()).note }
-
-  /// A page of leaves.
-  func leaves(from start: UInt64, count: Int) throws -> WireLedgerEntries {
-    let size = ledger.size
-    guard start <= size else {
-      throw HostRefusal(.malformed, "the log has \(size) entries; entry \(start) does not exist")
-    }
-    var page = WireLedgerEntries()
-    let end = min(size, start + UInt64(min(count, Int(LedgerStore.maximumEntriesPerAnswer))))
-    page.leaves = try ledger.entries(start..<end).map { Data($0) }
-    return page
-  }
-
   // MARK: Operator
 
   /// Takes an operator's task.
@@ -258,6 +232,18 @@ extension FederationHost {
     }
     guard try specification.canonicalBytes() == bytes else {
       throw HostRefusal(.malformed, "the task is not canonical JSON; submit it with `accord task submit`")
+    }
+    guard let policy = ledger.rules.current?.policy else {
+      throw HostRefusal(.refused, "\(LedgerError.noPolicy)")
+    }
+    guard let purpose = policy.purpose(task.purpose), purpose.isActive,
+      purpose.version == task.purposeVersion
+    else {
+      throw HostRefusal(
+        .refused,
+        "the policy in force (\(policy.id) version \(policy.version)) has no active purpose "
+          + "\(task.consentPurpose); its purposes: "
+          + policy.purposes.filter(\.isActive).map { "\($0.reference)" }.joined(separator: ", "))
     }
     let engine = TaskRun(specification)
     let artifact = try engine.artifact.encode()

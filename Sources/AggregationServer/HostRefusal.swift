@@ -7,7 +7,7 @@ package struct HostRefusal: Error, Sendable, Equatable, CustomStringConvertible 
   /// Stable codes and the HTTP status each travels with.
   package enum Code: String, Sendable {
     case malformed, unauthorised, unknownNode, unknownSession, aborted, outOfOrder, refused, tooLarge
-    case notFound, internalError
+    case notFound, consentChanged, internalError
 
     var httpStatus: Int {
       switch self {
@@ -15,7 +15,7 @@ package struct HostRefusal: Error, Sendable, Equatable, CustomStringConvertible 
       case .unauthorised, .unknownNode: 403
       case .unknownSession, .notFound: 404
       case .aborted: 410
-      case .outOfOrder: 409
+      case .outOfOrder, .consentChanged: 409
       case .refused: 422
       case .tooLarge: 413
       case .internalError: 500

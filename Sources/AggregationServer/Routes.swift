@@ -1,3 +1,4 @@
+import ConsentLedger
 import Cryptography
 import Federation
 import Foundation
@@ -14,6 +15,7 @@ import SwiftProtobuf
 struct Routes: Sendable {
   let host: FederationHost
   let serverInfo: [UInt8]
+  let files: LedgerTileServer
   let logger: Logger
   let clock: @Sendable () -> UInt64
 
@@ -31,6 +33,7 @@ struct Routes: Sendable {
     }
     addSteps(router)
     addLedger(router)
+    LogFiles(files: files).add(to: router)
     router.post("v1/tasks") { request, _ in
       try await signed(request, .task) { signed in
         var accepted = WireTaskAccepted()
@@ -79,12 +82,8 @@ struct Routes: Sendable {
     }
     router.post("v1/session/input") { request, _ in
       try await answering {
-        let (signed, input) = try await UploadReceiver(host: host, nowMilliseconds: clock())
-          .receive(request.body)
-        return Self.wire(
-          try await host.step(signed, claimed: nil, event: .input(input, from: signed.sender)) {
-            $0.notice(for: signed.sender)
-          })
+        let upload = try await UploadReceiver(host: host, nowMilliseconds: clock()).receive(request.body)
+        return Self.wire(try await host.takeInput(upload))
       }
     }
     router.post("v1/session/consistency") { request, _ in
@@ -120,20 +119,31 @@ struct Routes: Sendable {
   }
 
   private func addLedger(_ router: Router<BasicRequestContext>) {
-    router.get("v1/ledger/checkpoint") { _, _ in
-      try await answering { Self.text(try await host.checkpointNote()) }
+    router.get("v1/ledger/checkpoint") { request, _ in
+      try await answering {
+        let after = request.uri.queryParameters.get("after", as: UInt64.self)
+        return Self.text(try await host.checkpointNote(largerThan: after))
+      }
     }
     router.get("v1/ledger/entries") { request, _ in
       try await answering {
         guard let start = request.uri.queryParameters.get("start", as: UInt64.self),
           let count = request.uri.queryParameters.get("count", as: Int.self), count > 0
         else { throw HostRefusal(.malformed, "entries need the query parameters start and count") }
-        return Self.message(
-          try await host.leaves(from: start, count: min(count, MessageLimits.leavesPerMessage)))
+        return Self.message(try host.leaves(from: start, count: min(count, MessageLimits.leavesPerMessage)))
       }
     }
     router.post("v1/ledger/append") { request, _ in
       try await signed(request, .ledgerAppend) { Self.message(try await host.append($0)) }
+    }
+    router.post("v1/ledger/cosign") { request, _ in
+      try await signed(request, .cosign) { signed in
+        try await host.cosigned(signed)
+        return Response(status: .noContent)
+      }
+    }
+    router.get("v1/ledger/witnesses") { _, _ in
+      try await answering { Self.message(await host.sightings()) }
     }
   }
 

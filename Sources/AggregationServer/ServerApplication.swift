@@ -67,6 +67,7 @@ package struct ServerApplication: Sendable {
   private let directory: DataDirectory
   private let keys: ServerKeys
   private let host: FederationHost
+  private let ledger: LedgerStore
   private let logger: Logger
   private let certificate: String
   private let privateKey: String
@@ -77,7 +78,7 @@ package struct ServerApplication: Sendable {
     self.logger = logger
     directory = try DataDirectory(configuration.directory, kind: .server)
     keys = try ServerKeys(directory, operatorKey: configuration.operatorKey)
-    let ledger = try LedgerStore.open(
+    ledger = try LedgerStore.open(
       directory: directory.path, origin: configuration.federation, logKey: keys.log,
       freshnessKey: keys.freshness, operatorKey: configuration.operatorKey)
     // A log that does not verify must not be served, let alone signed on.
@@ -128,7 +129,8 @@ package struct ServerApplication: Sendable {
     info.serverKey = Data(keys.server.verifyingKey.bytes)
     info.operatorKey = Data(keys.operatorKey.bytes)
     let routes = Routes(
-      host: host, serverInfo: encodeMessage(info), logger: logger,
+      host: host, serverInfo: encodeMessage(info),
+      files: LedgerTileServer(store: ledger) { Int64(Date().timeIntervalSince1970 * 1000) }, logger: logger,
       clock: { UInt64(Date().timeIntervalSince1970 * 1000) })
     try await checkPort()
     let application = Application(

@@ -61,7 +61,7 @@ package struct ServerInspection: Sendable {
   package func checkpointSizes() throws -> [UInt64: UInt64] {
     var sizes: [UInt64: UInt64] = [:]
     for record in try store.records() {
-      guard case .round(let round, _, _) = try LedgerEntry(leaf: record) else { continue }
+      guard case .round(let round) = try SignedStatement(parsing: record).body() else { continue }
       sizes[round.round] = round.checkpointSize
     }
     return sizes

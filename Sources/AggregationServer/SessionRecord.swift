@@ -12,8 +12,11 @@ struct CheckpointInForce: Sendable {
   let size: UInt64
   let root: Digest
   let ageSeconds: Int64
+  /// The policy that was in force.
+  let policy: Digest?
 
-  init(_ signed: SignedCheckpoint, nowMilliseconds: UInt64) {
+  init(_ signed: SignedCheckpoint, policy: Digest?, nowMilliseconds: UInt64) {
+    self.policy = policy
     note = signed.noteText
     size = signed.checkpoint.size
     root = signed.checkpoint.root
@@ -35,16 +38,17 @@ struct SessionFacts: Sendable {
   let endedAt: UInt64
 }
 
-/// Builds the signed leaves of the ledger that say what a session did.
+/// Builds the signed statements for the ledger that say what a session did.
 enum SessionRecord {
   /// The record of a session that released a sum.
   static func completed(
     _ facts: SessionFacts, sum: ReleasedSum, modelBefore: Digest, modelAfter: Digest,
-    eligible: Double?, key: SigningKey
+    eligible: Double?, evidence: [Digest], key: SigningKey
   ) throws -> [UInt8] {
-    try leaf(
+    try statement(
       facts, modelIn: modelBefore, modelOut: modelAfter, cohort: sum.cohort.count,
-      survivors: sum.survivors.count, eligible: eligible.map { Int64($0) }, result: .completed,
+      survivors: sum.survivors.count, eligible: eligible.map { Int64($0) }, evidence: evidence.sorted(),
+      result: .completed,
       transcript: sum.transcript, key: key)
   }
 
@@ -52,8 +56,8 @@ enum SessionRecord {
   static func aborted(
     _ facts: SessionFacts, model: Digest, reason: String, key: SigningKey
   ) throws -> [UInt8] {
-    try leaf(
-      facts, modelIn: model, modelOut: nil, cohort: 0, survivors: 0, eligible: nil,
+    try statement(
+      facts, modelIn: model, modelOut: nil, cohort: 0, survivors: 0, eligible: nil, evidence: [],
       result: .aborted(reason: oneLine(reason)), transcript: nil, key: key)
   }
 
@@ -68,15 +72,16 @@ enum SessionRecord {
     return line.isEmpty ? "no reason given" : line
   }
 
-  private static func leaf(
+  private static func statement(
     _ facts: SessionFacts, modelIn: Digest, modelOut: Digest?, cohort: Int, survivors: Int,
-    eligible: Int64?, result: RoundResult, transcript: Digest?, key: SigningKey
+    eligible: Int64?, evidence: [Digest], result: RoundResult, transcript: Digest?, key: SigningKey
   ) throws -> [UInt8] {
     let task = facts.task
     // Whose budget the record tells of: a training session spends that of both populations.
     let budgets = task.populationBudgets
     let population: Population =
       facts.kind == SessionKind.evaluation.rawValue || budgets[.training] == nil ? .heldOut : .training
+    let isListed = evidence.count <= RoundRecord.maximumEvidenceRoots
     let record = RoundRecord(
       sessionID: facts.sessionID, round: facts.number, taskID: task.id,
       kind: facts.round > 0 ? "\(facts.kind) \(facts.round)" : facts.kind, modelIn: modelIn,
@@ -84,11 +89,13 @@ enum SessionRecord {
       checkpointSize: facts.checkpoint.size, checkpointRoot: facts.checkpoint.root,
       checkpointAgeSeconds: facts.checkpoint.ageSeconds, participants: cohort, survivors: survivors,
       dropped: cohort - survivors, noisedEligible: eligible,
+      evidenceRoot: isListed ? nil : DecisionEvidence.root(over: evidence),
+      evidenceRoots: isListed ? evidence : [], policyHash: facts.checkpoint.policy,
       epsilon: facts.spent[population] ?? 0,
       delta: budgets[population]?.delta ?? 0,
       unit: task.unit.rawValue, mechanism: task.isNoised(population) ? "skellam/distributed" : "none",
       startedMs: Int64(facts.startedAt), endedMs: Int64(facts.endedAt), result: result,
       transcriptDigest: transcript)
-    return try LedgerEntry.round(record, signedBy: key).leafBytes()
+    return try SignedStatement.sign(.round(record), key: key).bytes
   }
 }

@@ -5,6 +5,16 @@ import Messages
 import NIOCore
 import SecureAggregation
 
+/// A masked input that arrived completely.
+struct ReceivedInput: Sendable {
+  let request: SignedRequest
+  let input: CompleteInput
+  /// The size of the log that the node checked consent against last.
+  let ledgerSize: UInt64
+  /// The root of its evidence.
+  let evidenceRoot: Digest?
+}
+
 /// Receives one masked input while it streams in: a signed header, then the chunks of a secret stream that
 /// only this session's upload key opens. Nothing reaches the sum before the last chunk was authenticated.
 struct UploadReceiver {
@@ -21,9 +31,7 @@ struct UploadReceiver {
   }
 
   /// The authenticated header and the complete input.
-  func receive(
-    _ body: RequestBody
-  ) async throws -> (request: SignedRequest, input: CompleteInput) {
+  func receive(_ body: RequestBody) async throws -> ReceivedInput {
     var iterator = body.makeAsyncIterator()
     var buffered = ByteBuffer()
     func fill(_ count: Int) async throws -> Bool {
@@ -44,6 +52,9 @@ struct UploadReceiver {
     let peer = request.sender.peerName
     let header = try wireMessage(WireInputHeader.self, request.payload, peer: peer)
     let digest: Digest = try fixed(header.digest, peer, "InputHeader", "digest")
+    let evidenceRoot: Digest? =
+      header.evidenceRoot.isEmpty
+      ? nil : try fixed(header.evidenceRoot, peer, "InputHeader", "evidence_root")
     let key = SecretBytes(copying: try await host.openSealed(Array(header.sealedKey), request))
     guard key.count == 32 else {
       throw HostRefusal(.malformed, "\(peer): the stream key is not 32 bytes long")
@@ -72,7 +83,8 @@ struct UploadReceiver {
       }
       let input = try pending.finish()
       await host.endUpload(request.sender)
-      return (request, input)
+      return ReceivedInput(
+        request: request, input: input, ledgerSize: header.ledgerSize, evidenceRoot: evidenceRoot)
     } catch {
       await host.endUpload(request.sender)
       throw error

@@ -10,6 +10,8 @@ package enum ConsentError: Error, Equatable, Sendable, CustomStringConvertible {
   case outOfRange(field: String)
   /// Two fields contradict each other.
   case contradiction(String)
+  /// A policy is no policy; the field's path, and what is wrong with it.
+  case policy(field: String, problem: String)
 
   /// A sentence for people.
   package var description: String {
@@ -22,6 +24,7 @@ package enum ConsentError: Error, Equatable, Sendable, CustomStringConvertible {
       "the consent record's \(field) is empty, longer than \(maximum) bytes or holds control characters"
     case .outOfRange(let field): "the consent record's \(field) is out of range"
     case .contradiction(let what): "the consent record contradicts itself: \(what)"
+    case .policy(let field, let problem): "the policy's \(field) \(problem)"
     }
   }
 }

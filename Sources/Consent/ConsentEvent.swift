@@ -1,128 +1,146 @@
-/// What data are processed for, with the version of its description: a new version asks again.
-package struct Purpose: Hashable, Sendable, CustomStringConvertible {
-  /// A short identifier such as `recommendations`, or `*` for every purpose (in denials only).
-  package let id: String
-  /// The version of the purpose's description, from 1. Zero in a denial for every purpose.
-  package let version: Int
+/// How old the customer is, as far as the law asks: GDPR Art. 8 (13 to 16 by member state), CCPA §1798.120(c)
+/// (13 and 16).
+package enum AgeBand: String, Codable, Hashable, Sendable, CaseIterable {
+  /// Nobody asked.
+  case unknown
+  case under13 = "under-13"
+  case thirteen = "13"
+  case fourteen = "14"
+  case fifteen = "15"
+  case sixteenOrSeventeen = "16-17"
+  case adult
 
-  /// Names a purpose. `ConsentEvent.validate()` checks the fields of what goes into the log.
-  package init(id: String, version: Int) {
-    self.id = id
-    self.version = version
+  /// The lowest age of the band in years; nil if unknown.
+  package var lowestAge: Int? {
+    switch self {
+    case .unknown: nil
+    case .under13: 0
+    case .thirteen: 13
+    case .fourteen: 14
+    case .fifteen: 15
+    case .sixteenOrSeventeen: 16
+    case .adult: 18
+    }
   }
-
-  /// Stands for all purposes at once. It can deny (withdraw, object, restrict, erase) but never permit:
-  /// consent is specific (GDPR Art. 4(11)).
-  package static let every = Purpose(id: "*", version: 0)
-
-  /// Whether an event recorded for this purpose speaks about `other`, in any version.
-  package func covers(_ other: Purpose) -> Bool { id == "*" || id == other.id }
-
-  /// `id version n`.
-  package var description: String { id == "*" ? "every purpose" : "\(id) version \(version)" }
 }
 
-/// The rule under which a purpose may be processed (rule 2).
-package enum Regime: String, Codable, Hashable, Sendable, CaseIterable {
-  /// Nothing without a grant (GDPR Art. 6(1)(a)).
-  case optIn = "opt-in"
-  /// Permitted until the customer objects (CCPA/CPRA). Silence permits but is never stored as consent.
-  case optOut = "opt-out"
-  /// Never.
-  case prohibited
+/// Who spoke.
+package enum ActorRole: String, Codable, Hashable, Sendable, CaseIterable {
+  /// The customer in person.
+  case customer
+  /// A holder of parental responsibility.
+  case guardian
+  /// An agent whom the customer authorised (CCPA regulations §7063).
+  case agent
+  /// The controller.
+  case controller
+  /// A supervisory authority or a court.
+  case authority
+  /// A program: a sweeper, a signal's receiver.
+  case system
 }
 
-/// What an event says about consent (ISO/IEC TS 27560:2023, W3C DPV 2.3). The raw value is what stands in
-/// the log; it never changes its meaning.
-package enum ConsentState: String, Hashable, Sendable, CaseIterable {
-  /// The customer was asked and has not answered.
-  case requested
-  /// The customer agreed, on their own initiative or when asked.
-  case given
-  /// The customer confirmed a grant that still stands.
-  case renewed
-  /// The customer said no.
-  case refused
-  /// The customer put the answer off.
-  case deferred
-  /// A request ran out without an answer.
-  case requestExpired = "request-expired"
-  /// The customer took a grant back (GDPR Art. 7(3)).
-  case withdrawn
-  /// A sweeper logged that a grant ran out.
-  case expired
-  /// An authority declared the consent invalid.
-  case invalidated
-  /// The controller ended it (DPV `ConsentRevoked`).
-  case revoked
-  /// Another record took this one's place.
-  case superseded
-  /// Processing is restricted (GDPR Art. 18).
-  case restricted
-  /// The restriction ended after the customer was told (GDPR Art. 18(3)).
-  case restrictionLifted = "restriction-lifted"
-  /// The customer objected (GDPR Art. 21).
-  case objected
-  /// The customer opted out of sale or sharing (CCPA §1798.120).
-  case optedOut = "opted-out"
-  /// A Global Privacy Control signal was seen.
-  case globalPrivacyControl = "global-privacy-control"
-  /// The customer's data were erased (GDPR Art. 17): final.
-  case erased
-
-  /// Whether the state can permit processing. Only these two are valid for processing in DPV.
-  package var isGrant: Bool { self == .given || self == .renewed }
+/// How a grant was expressed (W3C DPV: ExplicitlyExpressedConsent, ExpressedConsent, ImpliedConsent).
+package enum ConsentType: String, Codable, Hashable, Sendable, CaseIterable {
+  case explicit
+  case expressed
+  case implied
+  /// The event is no grant.
+  case none
 }
 
-/// One thing that a customer, a signal or the controller said about consent, as it stands in the log.
-/// All times are milliseconds of UTC since 1970.
+/// One thing that a customer, a signal or the controller said about consent, as its author signs it
+/// (protocol/CONSENT-LEDGER.md, section 3). All times are milliseconds of UTC since 1970.
 package struct ConsentEvent: Hashable, Sendable {
-  /// The key of idempotence.
-  package var eventID: EventID
-  /// Whose consent.
-  package var subject: SubjectTag
-  /// For what.
-  package var purpose: Purpose
-  /// What was said.
-  package var state: ConsentState
-  /// The rule under which it was recorded.
-  package var regime: Regime
-  /// Such as `eu-gdpr:A6-1-a` or `us-ca:opt-out`.
-  package var legalBasis: String
-  /// Such as `DE` or `US-CA`.
-  package var jurisdiction: String
-  /// Lower-case hexadecimal digest of the notice that was shown, or empty when none was.
-  package var noticeHash: String
+  /// Who spoke.
+  package var actor: ActorRole
+  /// The customer's age.
+  package var ageBand: AgeBand
+  /// Not before this time may the customer be asked again.
+  package var askAgainAtMs: Int64?
   /// Such as `store-till`, `web`, `app`, `gpc`.
   package var channel: String
-  /// Such as `signature-pad`, `toggle`, `header`.
-  package var method: String
-  /// When it happened, by the recorder's clock: shown, never used for order.
-  package var eventTimeMs: Int64
+  /// Keyed commitment to the sealed payload, 64 hexadecimal digits.
+  package var commitment: String?
+  /// How it was expressed.
+  package var consentType: ConsentType
+  /// What the customer needed from the first screen to the answer, milliseconds.
+  package var durationMs: Int64?
+  /// The key of idempotence.
+  package var eventID: EventID
   /// When a grant runs out; nil if it does not.
   package var expiresAtMs: Int64?
-  /// Who recorded it, for people: an employee number, a till, a service. Never a customer.
+  /// Where the customer lives, such as `DE` or `US-CA`, or `unknown`.
+  package var jurisdiction: String
+  /// The notice's language (BCP 47).
+  package var language: String?
+  /// Such as `eu-gdpr:A6-1-a` or `us-ca:opt-out`.
+  package var legalBasis: String
+  /// Such as `signature`, `toggle`, `header`.
+  package var method: String
+  /// From when a grant counts.
+  package var notBeforeMs: Int64?
+  /// SHA-256 of the notice that was shown, 64 hexadecimal digits; nil when none was.
+  package var noticeHash: String?
+  /// The policy in force, 64 hexadecimal digits. The ledger takes no grant without it.
+  package var policyHash: String?
+  /// The event of the same subject and purpose before this one, as far as the recorder knew.
+  package var previous: EventID?
+  /// For what.
+  package var purpose: Purpose
+  /// The consent record that the event belongs to: one for each subject and purpose.
+  package var recordID: EventID
+  /// Who entered it, for people: an employee number, a till, a service. Never a customer.
   package var recorder: String
+  /// The rule under which it was recorded.
+  package var regime: Regime
+  /// SHA-256 of the screen as it was shown, 64 hexadecimal digits.
+  package var screenHash: String?
+  /// What was said.
+  package var state: ConsentState
+  /// How many things the customer had to do.
+  package var steps: Int?
+  /// Whose consent.
+  package var subject: SubjectTag
+  /// When it happened, by the recorder's clock: shown, never used for order.
+  package var eventTimeMs: Int64
 
   /// Puts an event together; `validate()` checks it.
   package init(
     eventID: EventID, subject: SubjectTag, purpose: Purpose, state: ConsentState, regime: Regime,
-    legalBasis: String, jurisdiction: String, noticeHash: String, channel: String, method: String,
-    eventTimeMs: Int64, expiresAtMs: Int64? = nil, recorder: String
+    legalBasis: String, jurisdiction: String, channel: String, method: String, eventTimeMs: Int64,
+    recorder: String, recordID: EventID, actor: ActorRole = .customer, ageBand: AgeBand = .adult,
+    consentType: ConsentType? = nil, noticeHash: String? = nil, language: String? = nil,
+    policyHash: String? = nil, previous: EventID? = nil, screenHash: String? = nil,
+    notBeforeMs: Int64? = nil, expiresAtMs: Int64? = nil, askAgainAtMs: Int64? = nil,
+    commitment: String? = nil, steps: Int? = nil, durationMs: Int64? = nil
   ) {
-    self.eventID = eventID
-    self.subject = subject
-    self.purpose = purpose
-    self.state = state
-    self.regime = regime
-    self.legalBasis = legalBasis
-    self.jurisdiction = jurisdiction
-    self.noticeHash = noticeHash
+    self.actor = actor
+    self.ageBand = ageBand
+    self.askAgainAtMs = askAgainAtMs
     self.channel = channel
-    self.method = method
-    self.eventTimeMs = eventTimeMs
+    self.commitment = commitment
+    self.consentType = consentType ?? (state.isGrant ? .expressed : .none)
+    self.durationMs = durationMs
+    self.eventID = eventID
     self.expiresAtMs = expiresAtMs
+    self.jurisdiction = jurisdiction
+    self.language = language
+    self.legalBasis = legalBasis
+    self.method = method
+    self.notBeforeMs = notBeforeMs
+    self.noticeHash = noticeHash
+    self.policyHash = policyHash
+    self.previous = previous
+    self.purpose = purpose
+    self.recordID = recordID
     self.recorder = recorder
+    self.regime = regime
+    self.screenHash = screenHash
+    self.state = state
+    self.steps = steps
+    self.subject = subject
+    self.eventTimeMs = eventTimeMs
   }
 }
 
@@ -139,20 +157,39 @@ extension ConsentEvent {
     try Self.check(channel, "channel", maximum: 64)
     try Self.check(method, "method", maximum: 64)
     try Self.check(recorder, "recorder", maximum: 128)
-    guard noticeHash.isEmpty || noticeHash.utf8.count == 64 && HexText.decode(noticeHash) != nil else {
-      throw .malformedText(field: "notice hash")
-    }
+    if let language { try Self.check(language, "language", maximum: 35) }
+    try Self.check(digest: noticeHash, "notice hash")
+    try Self.check(digest: policyHash, "policy hash")
+    try Self.check(digest: screenHash, "screen hash")
+    try Self.check(digest: commitment, "commitment")
     let isForEvery = purpose.id == Purpose.every.id
     guard isForEvery ? purpose.version == 0 : (1...1_000_000).contains(purpose.version) else {
       throw .outOfRange(field: "purpose version")
     }
     guard (0...Self.latestTimeMs).contains(eventTimeMs) else { throw .outOfRange(field: "event time") }
-    if isForEvery, state.isGrant { throw .contradiction("a grant must name its purpose") }
-    if regime == .prohibited, state.isGrant { throw .contradiction("a prohibited purpose was granted") }
+    for (field, time) in [
+      ("expiry", expiresAtMs), ("not before", notBeforeMs), ("ask again", askAgainAtMs),
+    ] {
+      if let time, !(0...Self.latestTimeMs).contains(time) { throw .outOfRange(field: field) }
+    }
+    if let steps, !(0...1000).contains(steps) { throw .outOfRange(field: "steps") }
+    if let durationMs, !(0...86_400_000).contains(durationMs) { throw .outOfRange(field: "duration") }
+    try checkGrant(isForEvery: isForEvery)
+  }
+
+  private func checkGrant(isForEvery: Bool) throws(ConsentError) {
+    guard state.isGrant else {
+      if expiresAtMs != nil || notBeforeMs != nil { throw .contradiction("only a grant can expire or begin") }
+      if consentType != .none { throw .contradiction("only a grant has a type of consent") }
+      return
+    }
+    if isForEvery { throw .contradiction("a grant must name its purpose") }
+    if regime == .prohibited { throw .contradiction("a prohibited purpose was granted") }
+    if consentType == .none { throw .contradiction("a grant needs a type of consent") }
     if let expiresAtMs {
-      guard (0...Self.latestTimeMs).contains(expiresAtMs) else { throw .outOfRange(field: "expiry") }
-      guard state.isGrant else { throw .contradiction("only a grant can expire") }
-      guard expiresAtMs > eventTimeMs else { throw .contradiction("it expires before it begins") }
+      guard expiresAtMs > max(eventTimeMs, notBeforeMs ?? 0) else {
+        throw .contradiction("it expires before it begins")
+      }
     }
   }
 
@@ -160,6 +197,13 @@ extension ConsentEvent {
     let bytes = text.utf8
     guard !bytes.isEmpty, bytes.count <= maximum, bytes.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else {
       throw .invalidText(field: field, maximumBytes: maximum)
+    }
+  }
+
+  private static func check(digest: String?, _ field: String) throws(ConsentError) {
+    guard let digest else { return }
+    guard digest.utf8.count == 64, digest.utf8.allSatisfy(HexText.isDigit) else {
+      throw .malformedText(field: field)
     }
   }
 }

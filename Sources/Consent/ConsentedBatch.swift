@@ -40,28 +40,57 @@ package struct Candidate<Record: Sendable>: Sendable {
   package let events: [IndexedEvent]
   /// The subject's records.
   package let records: [Record]
+  /// What the node knows about the subject beside the log.
+  package let circumstances: Circumstances
 
-  package init(subjectID: String, tag: SubjectTag?, events: [IndexedEvent], records: [Record]) {
+  /// Names a subject with everything that is known about it.
+  package init(
+    subjectID: String, tag: SubjectTag?, events: [IndexedEvent], records: [Record],
+    circumstances: Circumstances = Circumstances()
+  ) {
     self.subjectID = subjectID
     self.tag = tag
     self.events = events
     self.records = records
+    self.circumstances = circumstances
   }
 }
 
-/// The gate: admits exactly the candidates whose events permit the purpose now. A candidate without a tag
-/// or with events of another subject is denied.
+/// The gate: admits exactly the candidates whose events permit the purpose under the policy now. A candidate
+/// without a tag or with events of another subject is denied.
+/// - Parameter acceptsSilence: whether those take part whom an opt-out regime permits without an answer.
+package func admit<Record: Sendable>(
+  _ candidates: [Candidate<Record>], purpose: Purpose, policy: Policy, acceptsSilence: Bool = true,
+  nowMs: Int64
+) -> ConsentedBatch<Record> {
+  var decider = PolicyDecider(policy: policy, purpose: purpose)
+  return admit(candidates, purpose: purpose, nowMs: nowMs) { candidate in
+    let decision = decider.decide(
+      events: candidate.events, circumstances: candidate.circumstances, nowMs: nowMs)
+    return acceptsSilence ? decision : decision.withoutSilence
+  }
+}
+
+/// The gate for callers that know the regime and have no policy: rules 2 to 5 alone.
 package func admit<Record: Sendable>(
   _ candidates: [Candidate<Record>], purpose: Purpose, regime: Regime, nowMs: Int64,
-  policy: ConsentPolicy = ConsentPolicy()
+  policy: DecisionRules = DecisionRules()
+) -> ConsentedBatch<Record> {
+  admit(candidates, purpose: purpose, nowMs: nowMs) { candidate in
+    decide(events: candidate.events, purpose: purpose, regime: regime, nowMs: nowMs, policy: policy)
+  }
+}
+
+private func admit<Record: Sendable>(
+  _ candidates: [Candidate<Record>], purpose: Purpose, nowMs: Int64,
+  deciding decision: (Candidate<Record>) -> ConsentDecision
 ) -> ConsentedBatch<Record> {
   var subjects: [ConsentedBatch<Record>.Subject] = []
   for candidate in candidates where !candidate.records.isEmpty {
     guard let tag = candidate.tag, candidate.events.allSatisfy({ $0.event.subject == tag }) else {
       continue
     }
-    let decision = decide(
-      events: candidate.events, purpose: purpose, regime: regime, nowMs: nowMs, policy: policy)
+    let decision = decision(candidate)
     guard decision.permitted else { continue }
     subjects.append(
       ConsentedBatch.Subject(

@@ -13,7 +13,7 @@ package struct IndexedEvent: Hashable, Sendable {
 }
 
 /// What the controller configures about the rules.
-package struct ConsentPolicy: Hashable, Sendable {
+package struct DecisionRules: Hashable, Sendable {
   /// Whether a grant for the purpose that stands later in the log overrides a Global Privacy Control signal.
   package let laterGrantOverridesGlobalPrivacyControl: Bool
 
@@ -55,8 +55,24 @@ package struct ConsentDecision: Hashable, Sendable {
     case expired
     /// The customer said no.
     case refused
-    /// The grant is for another version of the purpose: ask again.
+    /// The grant is for another version of the purpose, or another version is in force: ask again.
     case purposeChanged = "purpose-changed"
+    /// The grant was given on a notice that no longer counts: ask again.
+    case noticeChanged = "notice-changed"
+    /// The grant rests on another legal basis than the one that was withdrawn from.
+    case legalBasisChanged = "legal-basis-changed"
+    /// The customer is too young for this purpose, or too young to have agreed alone.
+    case underAge = "under-age"
+    /// The purpose asks for the customer's age and nobody knows it.
+    case ageUnknown = "age-unknown"
+    /// Somebody agreed who cannot agree for this customer.
+    case wrongActor = "wrong-actor"
+    /// The grant has not begun.
+    case notYetValid = "not-yet-valid"
+    /// The policy does not have this purpose.
+    case unknownPurpose = "unknown-purpose"
+    /// The purpose has no impact assessment, so it is not activated.
+    case inactivePurpose = "inactive-purpose"
     /// The customer has not agreed to this purpose.
     case unanswered
     /// The history is no history: two events at one index, or events of two customers. Ties deny.
@@ -70,6 +86,18 @@ package struct ConsentDecision: Hashable, Sendable {
   /// The event that decided, or nil if no event did.
   package let decidedBy: LeafIndex?
 
+  /// A decision that was kept, read back. It permits nothing: batches come from `admit` alone.
+  package init(permitted: Bool, reason: Reason, decidedBy: LeafIndex?) {
+    self.permitted = permitted
+    self.reason = reason
+    self.decidedBy = decidedBy
+  }
+
+  /// The same decision where silence is not taken for an answer.
+  package var withoutSilence: ConsentDecision {
+    reason == .permittedByDefault ? .deny(.unanswered, decidedBy) : self
+  }
+
   static func permit(_ reason: Reason, _ index: LeafIndex?) -> ConsentDecision {
     ConsentDecision(permitted: true, reason: reason, decidedBy: index)
   }
@@ -78,121 +106,53 @@ package struct ConsentDecision: Hashable, Sendable {
   }
 }
 
-/// The version of the rules below; stands in evidence records so that an old decision can be repeated.
-package let consentRulesVersion = 1
+/// The version of the rules; stands in evidence records so that an old decision can be repeated.
+package let consentRulesVersion = 2
 
-/// Decides from the events of one customer (design "Rules of decision", rules 2, 3 and 5).
+/// Decides from the events of one customer under a regime (design "Rules of decision", rules 2 to 5): the engine
+/// below `decide(events:purpose:policy:circumstances:nowMs:)`, for callers that know the regime.
 ///
 /// The order is the log's index, never a clock. A grant (`given`) clears the denials before it that the
 /// customer can clear, and only for the version of the purpose that it names; a restriction ends only
-/// when it is lifted, a Global Privacy Control signal only if the policy says so, an erasure never. What
+/// when it is lifted, a Global Privacy Control signal only if the rules say so, an erasure never. What
 /// stands is weighed: erased > restricted > withdrawn, objected, opted out (and the controller's and
-/// authorities' endings) > Global Privacy Control > expired > refused > given. Expiry is evaluated here,
-/// at reading: a grant no longer counts at its expiry time.
+/// authorities' endings) > Global Privacy Control > expired > refused > given. Beginning and expiry are
+/// evaluated here, at reading: a grant counts from its first millisecond and no longer at its expiry time.
 ///
 /// - Parameters:
 ///   - events: the customer's events, for any purposes, in any order.
 ///   - nowMs: the time of the decision, milliseconds of UTC since 1970.
 package func decide(
   events: [IndexedEvent], purpose: Purpose, regime: Regime, nowMs: Int64,
-  policy: ConsentPolicy = ConsentPolicy()
+  policy: DecisionRules = DecisionRules()
 ) -> ConsentDecision {
   guard regime != .prohibited else { return .deny(.prohibited, nil) }
-  let ordered = events.sorted { $0.index < $1.index }
-  for (earlier, later) in zip(ordered, ordered.dropFirst()) {
-    guard earlier.index != later.index, earlier.event.subject == later.event.subject else {
-      return .deny(.ambiguousHistory, later.index)
-    }
+  switch ordered(events) {
+  case .tie(let index): return .deny(.ambiguousHistory, index)
+  case .order(let ordered):
+    var history = DecisionHistory(purpose: purpose, regime: regime, rules: policy, nowMs: nowMs)
+    for position in ordered.indices { history.read(ordered[position]) }
+    return history.decision
   }
-  var history = History(purpose: purpose, regime: regime, policy: policy)
-  for entry in ordered { history.read(entry) }
-  return history.decision(nowMs: nowMs)
 }
 
-/// What stands after reading a history in order.
-private struct History {
-  let purpose: Purpose
-  let regime: Regime
-  let policy: ConsentPolicy
-  private var standing: [(rank: Int, reason: ConsentDecision.Reason, index: LeafIndex)] = []
-  private var grant: IndexedEvent?
-  private var otherVersion: LeafIndex?
+/// One customer's events in the log's order, or the position at which they cannot be ordered.
+enum OrderedEvents {
+  case order([IndexedEvent])
+  case tie(LeafIndex)
+}
 
-  init(purpose: Purpose, regime: Regime, policy: ConsentPolicy) {
-    self.purpose = purpose
-    self.regime = regime
-    self.policy = policy
+/// Sorts by index; two events at one index, or of two customers, are no history (rule 5: ties deny).
+func ordered(_ events: [IndexedEvent]) -> OrderedEvents {
+  var ordered = events
+  // Histories come from the log in its order: sorting them again would copy every event.
+  if !events.indices.dropFirst().allSatisfy({ events[$0 - 1].index < events[$0].index }) {
+    ordered.sort { $0.index < $1.index }
   }
-
-  mutating func read(_ entry: IndexedEvent) {
-    // Erasure is of the person, whatever purpose the event names.
-    guard entry.event.state == .erased || entry.event.purpose.covers(purpose) else { return }
-    switch entry.event.state {
-    case .requested, .deferred, .requestExpired: break
-    case .given: readGrant(entry)
-    case .renewed: readRenewal(entry)
-    case .refused: end(entry, rank: 1, .refused)
-    case .expired: end(entry, rank: 2, .expired)
-    case .globalPrivacyControl: standing.append((3, .globalPrivacyControl, entry.index))
-    case .withdrawn: end(entry, rank: 4, .withdrawn)
-    case .objected: end(entry, rank: 4, .objected)
-    case .optedOut: end(entry, rank: 4, .optedOut)
-    case .invalidated: end(entry, rank: 4, .invalidated)
-    case .revoked: end(entry, rank: 4, .revoked)
-    case .superseded: end(entry, rank: 4, .superseded)
-    case .restricted: standing.append((5, .restricted, entry.index))
-    case .restrictionLifted: standing.removeAll { $0.reason == .restricted }
-    case .erased: standing.append((6, .erased, entry.index))
-    }
+  for position in ordered.indices.dropFirst() {
+    guard ordered[position - 1].index != ordered[position].index,
+      ordered[position - 1].event.subject == ordered[position].event.subject
+    else { return .tie(ordered[position].index) }
   }
-
-  private mutating func readGrant(_ entry: IndexedEvent) {
-    // `every` never grants, and what was recorded as "did not opt out" is no opt-in.
-    guard entry.event.purpose.id == purpose.id, regime != .optIn || entry.event.regime == .optIn else {
-      return
-    }
-    guard entry.event.purpose.version == purpose.version else {
-      otherVersion = entry.index
-      return
-    }
-    grant = entry
-    standing.removeAll { denial in
-      switch denial.reason {
-      case .erased, .restricted: false
-      case .globalPrivacyControl: policy.laterGrantOverridesGlobalPrivacyControl
-      default: true
-      }
-    }
-  }
-
-  private mutating func readRenewal(_ entry: IndexedEvent) {
-    // A renewal confirms a grant that stands; it cannot bring one back.
-    guard let standing = grant, entry.event.purpose == purpose else { return }
-    guard regime != .optIn || entry.event.regime == .optIn else { return }
-    if let expiry = standing.event.expiresAtMs, expiry <= entry.event.eventTimeMs { return }
-    grant = entry
-  }
-
-  private mutating func end(_ entry: IndexedEvent, rank: Int, _ reason: ConsentDecision.Reason) {
-    grant = nil
-    standing.append((rank, reason, entry.index))
-  }
-
-  func decision(nowMs: Int64) -> ConsentDecision {
-    var denials = standing
-    if let grant, let expiry = grant.event.expiresAtMs, expiry <= nowMs {
-      denials.append((2, .expired, grant.index))
-    }
-    // The strongest decides; among equals the latest, because it is what the customer said last.
-    if let strongest = denials.max(by: { ($0.rank, $0.index) < ($1.rank, $1.index) }) {
-      return .deny(strongest.reason, strongest.index)
-    }
-    if let grant { return .permit(.granted, grant.index) }
-    switch regime {
-    case .optOut: return .permit(.permittedByDefault, nil)
-    case .optIn:
-      return otherVersion.map { .deny(.purposeChanged, $0) } ?? .deny(.unanswered, nil)
-    case .prohibited: return .deny(.prohibited, nil)
-    }
-  }
+  return .order(ordered)
 }

@@ -88,6 +88,8 @@ enum HexText {
     return String(decoding: text, as: UTF8.self)
   }
 
+  static func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) || (97...102).contains(byte) }
+
   static func decode(_ text: String) -> [UInt8]? {
     var bytes: [UInt8] = []
     var high: UInt8?

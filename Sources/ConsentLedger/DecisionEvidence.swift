@@ -12,6 +12,8 @@ package struct DecisionEvidence: Hashable, Sendable {
     package let tag: SubjectTag
     /// The decision, with the event that decided.
     package let decision: ConsentDecision
+    /// The version of the rules that decided: what was kept has to open under later ones too.
+    package var rulesVersion = consentRulesVersion
   }
 
   /// One subject's leaf, its place and the proof: all that the officer needs beside the root.
@@ -47,6 +49,20 @@ package struct DecisionEvidence: Hashable, Sendable {
     root = range.root
   }
 
+  /// One evidence for several batches of a session; nil for none. Their subjects must differ.
+  package static func merging(_ parts: [DecisionEvidence]) -> DecisionEvidence? {
+    guard let first = parts.first else { return nil }
+    guard parts.count > 1 else { return first }
+    return DecisionEvidence(parts.flatMap(\.items), salt: first.salt)
+  }
+
+  /// The root over the roots of many nodes, in ascending order.
+  package static func root(over roots: [Digest]) -> Digest {
+    var range = CompactRange()
+    for root in roots.sorted() { range.append(leafHash: MerkleTree.leafHash(root.bytes)) }
+    return range.root
+  }
+
   /// The opening for one subject, or nil if the batch decided nothing about it.
   package func opening(for tag: SubjectTag) -> Opening? {
     guard let index = items.firstIndex(where: { $0.tag == tag }) else { return nil }
@@ -68,6 +84,12 @@ package struct DecisionEvidence: Hashable, Sendable {
 
   package func hash(into hasher: inout Hasher) { hasher.combine(root) }
 
+  /// An item's leaf, for keeping it without the salt of the others.
+  func leaf(of item: Item) -> (hash: Digest, salt: Digest) {
+    let salt = Self.leafSalt(item.tag, salt)
+    return (Self.leafHash(item, salt: salt), salt)
+  }
+
   private static func leafSalt(_ tag: SubjectTag, _ salt: SecretBytes) -> Digest {
     Hash.blake2b(domain: "accord evidence salt v1", [tag.bytes], key: salt)
   }
@@ -78,7 +100,7 @@ package struct DecisionEvidence: Hashable, Sendable {
       domain: "accord evidence v1",
       [
         salt.bytes, item.tag.bytes, Array(decidedBy.utf8), Array(item.decision.reason.rawValue.utf8),
-        Array(String(consentRulesVersion).utf8),
+        Array(String(item.rulesVersion).utf8),
       ])
     return MerkleTree.leafHash(leaf)
   }

@@ -1,60 +1,8 @@
-package import Consent
-package import Cryptography
+import Consent
+import Cryptography
 
 // The contents as they stand in the log. Names and order are part of the format: `sortedKeys` writes the
 // keys in the order of their bytes, and all of them are lower-case ASCII.
-
-struct ConsentContent: Codable {
-  let channel: String
-  let event_id: String
-  let expires_at: Int64?
-  let jurisdiction: String
-  let legal_basis: String
-  let method: String
-  let notice: String
-  let purpose: String
-  let purpose_version: Int
-  let recorder: String
-  let regime: String
-  let state: String
-  let subject: String
-  let time: Int64
-}
-
-extension ConsentEvent {
-  /// The content's canonical bytes, after `validate()`.
-  func canonicalContent() throws(LedgerError) -> [UInt8] {
-    do { try validate() } catch { throw .content(error) }
-    return try EntryCoding.encode(
-      ConsentContent(
-        channel: channel, event_id: eventID.hex, expires_at: expiresAtMs, jurisdiction: jurisdiction,
-        legal_basis: legalBasis, method: method, notice: noticeHash, purpose: purpose.id,
-        purpose_version: purpose.version, recorder: recorder, regime: regime.rawValue,
-        state: state.rawValue, subject: subject.hex, time: eventTimeMs))
-  }
-
-  /// What the recording node with this key signs.
-  package func signingBytes(recorder key: VerifyingKey) throws(LedgerError) -> [UInt8] {
-    EntryCoding.signingBytes(.consent, key, try canonicalContent())
-  }
-}
-
-extension ConsentContent {
-  func event() throws(LedgerError) -> ConsentEvent {
-    guard let state = ConsentState(rawValue: state), let regime = Regime(rawValue: regime) else {
-      throw .malformedEntry("it names a state or regime that this program does not know")
-    }
-    do {
-      let event = ConsentEvent(
-        eventID: try EventID(hex: event_id), subject: try SubjectTag(hex: subject),
-        purpose: Purpose(id: purpose, version: purpose_version), state: state, regime: regime,
-        legalBasis: legal_basis, jurisdiction: jurisdiction, noticeHash: notice, channel: channel,
-        method: method, eventTimeMs: time, expiresAtMs: expires_at, recorder: recorder)
-      try event.validate()
-      return event
-    } catch { throw .content(error) }
-  }
-}
 
 struct EnrolmentContent: Codable {
   let key: String
@@ -73,13 +21,94 @@ extension EnrolmentRecord {
 }
 
 extension EnrolmentContent {
-  func record(_ signer: VerifyingKey, _ signature: Signature) throws(LedgerError) -> EnrolmentRecord {
+  func record() throws(LedgerError) -> EnrolmentRecord {
     try Field.check(name, "name", maximum: 64)
     try Field.check(valid_from, "valid from")
     guard let kind = EnrolledKind(rawValue: kind) else { throw .malformedEntry("its kind is unknown") }
     return EnrolmentRecord(
       nodeKey: VerifyingKey(unchecked: try Field.bytes(key, 32, "key")), name: name, kind: kind,
-      validFromMs: valid_from, operatorKey: signer, signature: signature)
+      validFromMs: valid_from)
+  }
+}
+
+struct RevocationContent: Codable {
+  let key: String
+  let reason: String
+  let time: Int64
+}
+
+extension RevocationRecord {
+  func canonicalContent() throws(LedgerError) -> [UInt8] {
+    try Field.check(reason, "reason", maximum: 512)
+    try Field.check(timeMs, "time")
+    return try EntryCoding.encode(RevocationContent(key: key.hex, reason: reason, time: timeMs))
+  }
+}
+
+extension RevocationContent {
+  func record() throws(LedgerError) -> RevocationRecord {
+    try Field.check(reason, "reason", maximum: 512)
+    try Field.check(time, "time")
+    return RevocationRecord(
+      key: VerifyingKey(unchecked: try Field.bytes(key, 32, "key")), reason: reason, timeMs: time)
+  }
+}
+
+struct ApprovalContent: Codable {
+  let action: String
+  let id: String
+  let target: String
+  let text: String
+  let time: Int64
+}
+
+extension ApprovalRecord {
+  func canonicalContent() throws(LedgerError) -> [UInt8] {
+    try Field.check(text, "text", maximum: 512)
+    try Field.check(timeMs, "time")
+    return try EntryCoding.encode(
+      ApprovalContent(action: action.rawValue, id: id.hex, target: target.hex, text: text, time: timeMs))
+  }
+}
+
+extension ApprovalContent {
+  func record() throws(LedgerError) -> ApprovalRecord {
+    try Field.check(text, "text", maximum: 512)
+    try Field.check(time, "time")
+    guard let action = ApprovalAction(rawValue: action) else {
+      throw .malformedEntry("its action is unknown")
+    }
+    let identifier: EventID
+    do { identifier = try EventID(hex: id) } catch { throw .content(error) }
+    return ApprovalRecord(
+      id: identifier, action: action, target: Digest(unchecked: try Field.bytes(target, 32, "target")),
+      text: text, timeMs: time)
+  }
+}
+
+extension PolicyRecord {
+  private static let head = Array(#"{"document":"#.utf8)
+  private static let tail = Array(#","time":"#.utf8)
+
+  func canonicalContent() throws(LedgerError) -> [UInt8] {
+    try Field.check(timeMs, "time")
+    return Self.head + document + Self.tail + Array("\(timeMs)}".utf8)
+  }
+
+  /// What the document says is read where policies are in force; here only its place is found.
+  init(canonicalContent bytes: [UInt8]) throws(LedgerError) {
+    guard bytes.starts(with: Self.head), bytes.last == UInt8(ascii: "}") else { throw .notCanonical }
+    var end = bytes.count - 1
+    while end > Self.head.count, bytes[end - 1] &- 48 < 10 { end -= 1 }
+    let documentEnd = end - Self.tail.count
+    guard documentEnd > Self.head.count, bytes[documentEnd..<end].elementsEqual(Self.tail) else {
+      throw .notCanonical
+    }
+    var reader = CanonicalReader(bytes, end..<(bytes.count - 1))
+    let time = try reader.integer()
+    try reader.finish()
+    try Field.check(time, "time")
+    self.init(document: Array(bytes[Self.head.count..<documentEnd]), timeMs: time)
   }
 }
 
@@ -96,11 +125,6 @@ extension NoticeRecord {
     try Field.check(text, "text", maximum: 8192)
     try Field.check(timeMs, "time")
     return try EntryCoding.encode(NoticeContent(id: id.hex, kind: kind, text: text, time: timeMs))
-  }
-
-  /// What the author with this key signs.
-  package func signingBytes(author key: VerifyingKey) throws(LedgerError) -> [UInt8] {
-    EntryCoding.signingBytes(.notice, key, try canonicalContent())
   }
 }
 

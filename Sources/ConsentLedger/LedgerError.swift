@@ -22,6 +22,20 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
   case notEnrolled(signer: VerifyingKey)
   /// An enrolment is signed by another operator than the log's.
   case foreignOperator(key: VerifyingKey)
+  /// An entry says that it happened later than now: the author's clock is wrong.
+  case clockAhead(aheadMs: Int64)
+  /// An entry was taken earlier than the one before it.
+  case timeWentBack
+  /// No policy that was ever in force names the purpose.
+  case unknownPurpose(String)
+  /// A grant does not name the policy in force.
+  case otherPolicy
+  /// A grant is not what the policy in force allows.
+  case grantRefused(GrantRefusal)
+  /// An approval of a policy that nobody proposed.
+  case nothingToApprove
+  /// An officer approves what they proposed themselves.
+  case approvesOwnProposal
   /// The identity of an entry was used before for other content.
   case conflictingEntry(identity: String)
   /// The entry at this position of a batch was refused, and with it the whole batch.
@@ -43,6 +57,10 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
   case outOfRange(size: UInt64)
   /// A checkpoint is older than allowed, or there is none yet (age nil).
   case staleCheckpoint(ageSeconds: Int64?, maximumSeconds: Int64)
+  /// No policy is in force, so nothing is permitted.
+  case noPolicy
+  /// Too few other witnesses have lately seen the log as this node sees it.
+  case noQuorum(found: Int, required: Int)
   /// This node's copy of the log has not reached what the log acknowledged to it.
   case behindReceipt(acknowledged: UInt64, verified: UInt64)
   /// A checkpoint is dated in the future: one of the clocks is wrong.
@@ -63,6 +81,18 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
   case wrongVaultKey(path: String)
   /// A row of the vault does not open under its key.
   case damagedVault(path: String)
+  /// Nothing new is kept about a subject whose erasure was begun.
+  case subjectBeingErased
+  /// Pieces of an erased key are still in the vault's files.
+  case residueRemains(path: String)
+  /// A certificate, a manifest or a line of the access log is not in its form.
+  case malformedDocument(String)
+  /// A file of an export is not what its manifest says.
+  case changedFile(name: String, how: String)
+  /// The access log was changed, counted in lines from 1; 0 for the last line.
+  case brokenAccessLog(path: String, line: Int, reason: String)
+  /// A file cannot go into a zip archive.
+  case archive(String)
 
   /// A sentence for people.
   package var description: String {
@@ -78,6 +108,16 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
       "the key \(short(signer)) is not enrolled for this kind of entry; the operator has to enrol it first"
     case .foreignOperator(let key):
       "the enrolment is signed by \(short(key)), which is not this log's operator"
+    case .clockAhead(let ahead):
+      "the entry is dated \(ahead / 1000) s in the future; set the clock of whoever recorded it"
+    case .timeWentBack: "the entry was taken earlier than the one before it"
+    case .unknownPurpose(let purpose):
+      "no policy names the purpose “\(purpose)”; check its spelling, or have a policy with it approved"
+    case .otherPolicy:
+      "the grant does not name the policy in force; synchronise with the ledger and record it again"
+    case .grantRefused(let refusal): "the policy does not allow this grant: \(refusal)"
+    case .nothingToApprove: "there is no proposed policy with this digest; propose it first"
+    case .approvesOwnProposal: "whoever proposed a policy cannot approve it: a second officer has to"
     case .conflictingEntry(let identity): "\(identity) is in the log already with other content"
     case .refused(let position, let reason): "entry \(position) of the batch was refused: \(reason)"
     case .otherLog(let path, let field): "\(path) belongs to a log with another \(field)"
@@ -97,6 +137,10 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
     case .staleCheckpoint(let age, let maximum):
       age.map { "the newest checkpoint is \($0) s old but may be \(maximum) s old at most" }
         ?? "there is no checkpoint of the log yet"
+    case .noPolicy:
+      "no consent policy is in force, so nothing is permitted; an officer has to propose one and another approve it"
+    case .noQuorum(let found, let required):
+      "only \(found) other witnesses have lately confirmed the ledger, \(required) are required"
     case .behindReceipt(let acknowledged, let verified):
       """
       the log acknowledged an entry of this node in a tree of \(acknowledged) entries, but shows only \
@@ -115,6 +159,17 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
     case .wrongVaultKey(let path):
       "the vault \(path) was written under another key; restore the matching key file"
     case .damagedVault(let path): "a row of the vault \(path) is damaged; restore it from a backup"
+    case .subjectBeingErased: "the customer is being erased: nothing new may be kept about them"
+    case .residueRemains(let path):
+      """
+      pieces of an erased key are still in the files of \(path): close every program that has it open and \
+      erase again
+      """
+    case .malformedDocument(let why): "the document is not in its form: \(why)"
+    case .changedFile(let name, let how): "the file \(name) of the export \(how)"
+    case .brokenAccessLog(let path, let line, let reason):
+      "the access log \(path) was changed at \(line == 0 ? "its end" : "line \(line)"): \(reason)"
+    case .archive(let why): "the file cannot go into the archive: \(why)"
     }
   }
 

@@ -12,33 +12,41 @@ enum LedgerFiles {
   static func signerState(_ directory: String) -> String { directory + "/ledger-signer.note" }
   static func lock(_ directory: String) -> String { directory + "/ledger.lock" }
 
-  static let schema = DurableDatabase.Schema(
-    name: "consent ledger", applicationID: 0x4143_4c47, version: 1
+  /// The lookup tables, which can be derived again.
+  static func index(_ directory: String) -> String { directory + "/index.sqlite" }
+
+  /// A node's copy of the log.
+  static func mirror(_ directory: String) -> String { directory + "/mirror.sqlite" }
+
+  /// A node's copy has the same tables, and when this node began to deny what an entry ends.
+  static let mirrorSchema = DurableDatabase.Schema(
+    name: "ledger mirror", applicationID: 0x4143_4d52, version: 2
   ) { db in
-    // The truth: names and keys of the log, and the leaves' bytes.
+    try createTables(db)
+    try db.execute(
+      sql: """
+        CREATE TABLE enforcement (idx INTEGER PRIMARY KEY, recorded INTEGER NOT NULL,
+          enforced INTEGER NOT NULL)
+        """)
+  }
+
+  static let schema = DurableDatabase.Schema(
+    name: "consent ledger", applicationID: 0x4143_4c47, version: 2, create: createTables)
+
+  /// Names and keys of the log, the leaves' bytes, the tree in tiles of 256 hashes (C2SP tlog-tiles: only
+  /// nodes of levels 0, 8, 16, … are stored), and the checkpoints that were signed.
+  static func createTables(_ db: Database) throws {
     try db.execute(sql: "CREATE TABLE log (field TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
     try db.execute(
-      sql: "CREATE TABLE leaf (idx INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, bytes BLOB NOT NULL)")
-    // Every complete node of the tree, once.
-    try db.execute(
       sql: """
-        CREATE TABLE node (level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL,
-          PRIMARY KEY (level, idx)) WITHOUT ROWID
+        CREATE TABLE leaf (idx INTEGER PRIMARY KEY, kind INTEGER NOT NULL, identity BLOB NOT NULL UNIQUE,
+          bytes BLOB NOT NULL)
         """)
+    // What changes who may write: few, and needed at every start.
+    try db.execute(sql: "CREATE INDEX leaf_control ON leaf (idx) WHERE kind BETWEEN 1 AND 4")
+    try db.execute(sql: "CREATE TABLE tile (position INTEGER PRIMARY KEY, hashes BLOB NOT NULL)")
     try db.execute(
-      sql: "CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, root BLOB NOT NULL, note TEXT NOT NULL)")
-    // Derived from the leaves, for looking up.
-    try db.execute(
-      sql: """
-        CREATE TABLE consent (idx INTEGER PRIMARY KEY, subject BLOB NOT NULL, purpose TEXT NOT NULL,
-          state TEXT NOT NULL)
-        """)
-    try db.execute(sql: "CREATE INDEX consent_subject ON consent (subject)")
-    try db.execute(
-      sql: """
-        CREATE TABLE enrolment (idx INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
-          kind TEXT NOT NULL, valid_from INTEGER NOT NULL)
-        """)
+      sql: "CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, time INTEGER NOT NULL, note TEXT NOT NULL)")
   }
 }
 
@@ -82,13 +90,27 @@ struct LedgerTables {
     try UInt64.fetchOne(db, sql: "SELECT coalesce(max(idx) + 1, 0) FROM leaf") ?? 0
   }
 
+  /// The stored hashes of a tile of level `8 * level`; nil if there is none.
+  func tile(level: Int, index: UInt64) throws -> [UInt8]? {
+    let statement = try db.cachedStatement(sql: "SELECT hashes FROM tile WHERE position = ?")
+    return try Data.fetchOne(statement, arguments: [StoredTiles.position(level, index)]).map { Array($0) }
+  }
+
+  /// A complete node, from the tile that holds it or its descendants.
   func node(_ position: NodePosition) throws -> Digest {
-    let statement = try db.cachedStatement(sql: "SELECT hash FROM node WHERE level = ? AND idx = ?")
-    let hash = try Data.fetchOne(statement, arguments: [position.level, Int64(bitPattern: position.index)])
-    guard let hash, hash.count == Digest.byteCount else {
+    let level = position.level / StoredTiles.height
+    let span = 1 << (position.level % StoredTiles.height)
+    let first = position.index * UInt64(span)
+    let offset = Int(first % UInt64(StoredTiles.width))
+    let hashes = try tile(level: level, index: first / UInt64(StoredTiles.width)) ?? []
+    guard hashes.count >= 32 * (offset + span) else {
       throw LedgerError.inconsistentTree(size: position.index << UInt64(position.level))
     }
-    return Digest(unchecked: Array(hash))
+    var nodes = (offset..<(offset + span)).map { Digest(unchecked: Array(hashes[(32 * $0)..<(32 * $0 + 32)])) }
+    while nodes.count > 1 {
+      nodes = stride(from: 0, to: nodes.count, by: 2).map { MerkleTree.nodeHash(nodes[$0], nodes[$0 + 1]) }
+    }
+    return nodes[0]
   }
 
   func edge(size: UInt64) throws -> CompactRange {
@@ -100,59 +122,117 @@ struct LedgerTables {
     return try Data.fetchOne(statement, arguments: [Int64(bitPattern: index)]).map { Array($0) }
   }
 
-  func index(of identity: String) throws -> UInt64? {
+  func index(of identity: [UInt8]) throws -> UInt64? {
     let statement = try db.cachedStatement(sql: "SELECT idx FROM leaf WHERE identity = ?")
-    return try UInt64.fetchOne(statement, arguments: [identity])
+    return try UInt64.fetchOne(statement, arguments: [Data(identity)])
   }
 
-  func insertNode(_ position: NodePosition, _ hash: Digest) throws {
-    let statement = try db.cachedStatement(sql: "INSERT INTO node (level, idx, hash) VALUES (?, ?, ?)")
-    try statement.execute(
-      arguments: [position.level, Int64(bitPattern: position.index), Data(hash.bytes)])
+  func insertLeaf(_ index: UInt64, _ body: EntryBody, _ bytes: [UInt8]) throws {
+    try db.cachedStatement(sql: "INSERT INTO leaf (idx, kind, identity, bytes) VALUES (?, ?, ?, ?)")
+      .execute(arguments: [Int64(bitPattern: index), body.kind.code, Data(body.identity), Data(bytes)])
   }
 
-  func insertLeaf(_ index: UInt64, _ entry: LedgerEntry, _ bytes: [UInt8]) throws {
-    let row = Int64(bitPattern: index)
-    try db.cachedStatement(sql: "INSERT INTO leaf (idx, identity, bytes) VALUES (?, ?, ?)")
-      .execute(arguments: [row, entry.identity, Data(bytes)])
-    switch entry {
-    case .consent(let event, _, _):
-      try db.cachedStatement(
-        sql: "INSERT INTO consent (idx, subject, purpose, state) VALUES (?, ?, ?, ?)"
-      )
-      .execute(
-        arguments: [row, Data(event.subject.bytes), event.purpose.id, event.state.rawValue])
-    case .enrolment(let record):
-      try db.cachedStatement(
-        sql: "INSERT INTO enrolment (idx, key, name, kind, valid_from) VALUES (?, ?, ?, ?, ?)"
-      )
-      .execute(
-        arguments: [
-          row, Data(record.nodeKey.bytes), record.name, record.kind.rawValue, record.validFromMs,
-        ])
-    case .round, .notice: break
+  func writeTiles(_ tiles: StoredTiles) throws {
+    let statement = try db.cachedStatement(
+      sql: "INSERT OR REPLACE INTO tile (position, hashes) VALUES (?, ?)")
+    for (position, hashes) in tiles.changed {
+      try statement.execute(arguments: [position, Data(hashes)])
     }
   }
 
   /// The pinned operator, if one was pinned when the log was opened.
   func operatorKey() throws -> VerifyingKey? { try field("operator key").map { try VerifyingKey($0) } }
 
-  /// The enrolments among the first entries, read from the leaves themselves.
-  func enrolments(below size: UInt64) throws -> [EnrolmentRecord] {
-    let leaves = try Data.fetchAll(
-      db, sql: "SELECT bytes FROM leaf JOIN enrolment USING (idx) WHERE idx < ? ORDER BY idx",
+  /// The entries among the first that change who may write, in order.
+  func controlEntries(below size: UInt64) throws -> [(index: UInt64, entry: LedgerEntry)] {
+    let rows = try Row.fetchAll(
+      db, sql: "SELECT idx, bytes FROM leaf WHERE kind BETWEEN 1 AND 4 AND idx < ? ORDER BY idx",
       arguments: [Int64(size)])
-    return try leaves.compactMap { leaf in
-      guard case .enrolment(let record) = try LedgerEntry(leaf: Array(leaf)) else { return nil }
-      return record
+    return try rows.map { row in
+      let bytes = try row.decode(Data.self, atIndex: 1)
+      return (try row.decode(UInt64.self, atIndex: 0), try LedgerEntry(leaf: Array(bytes)))
     }
   }
 
+  /// When the last of the first entries was taken; 0 if there is none.
+  func lastRecordedMs(below size: UInt64) throws -> Int64 {
+    guard size > 0, let bytes = try leaf(size - 1) else { return 0 }
+    return try SignedStatement.parse(leaf: bytes).recordedMs
+  }
+
+  /// Adds a checkpoint to the history, which keeps the newest and of older ones one a minute.
   func insertCheckpoint(_ signed: SignedCheckpoint) throws {
+    let rows = try Row.fetchAll(db, sql: "SELECT size, time FROM checkpoint ORDER BY size DESC LIMIT 2")
+    if rows.count == 2 {
+      let newest: Int64 = try rows[0].decode(atIndex: 1)
+      if newest < (try rows[1].decode(Int64.self, atIndex: 1)) + 60 {
+        try db.execute(
+          sql: "DELETE FROM checkpoint WHERE size = ?", arguments: [try rows[0].decode(Int64.self, atIndex: 0)])
+      }
+    }
     try db.execute(
-      sql: "INSERT OR REPLACE INTO checkpoint (size, root, note) VALUES (?, ?, ?)",
+      sql: "INSERT OR REPLACE INTO checkpoint (size, time, note) VALUES (?, ?, ?)",
       arguments: [
-        Int64(bitPattern: signed.checkpoint.size), Data(signed.checkpoint.root.bytes), signed.noteText,
+        Int64(bitPattern: signed.checkpoint.size), Int64(signed.timestampSeconds), signed.noteText,
       ])
   }
+}
+
+/// Tiles on their way into the database: the right edge of every level, and what changed.
+struct StoredTiles {
+  static let height = 8
+  static let width = 256
+
+  static func position(_ level: Int, _ index: UInt64) -> Int64 { Int64(level) << 48 | Int64(index) }
+
+  /// By level: the hashes of the tile that is being filled.
+  private var edge: [[UInt8]] = []
+  /// The tiles that changed since the last `settle`, by position.
+  private(set) var changed: [Int64: [UInt8]] = [:]
+  private var dirty: Set<Int> = []
+  private var size: UInt64 = 0
+
+  init() {}
+
+  /// Continues the tiles of a tree of `size` leaves.
+  init(size: UInt64, tile: (_ level: Int, _ index: UInt64) throws -> [UInt8]?) throws {
+    self.size = size
+    var count = size
+    var level = 0
+    while count > 0 {
+      let width = Int(count % UInt64(Self.width))
+      let hashes = width == 0 ? [] : try tile(level, count / UInt64(Self.width)) ?? []
+      guard hashes.count >= 32 * width else { throw LedgerError.inconsistentTree(size: size) }
+      edge.append(Array(hashes.prefix(32 * width)))
+      count /= UInt64(Self.width)
+      level += 1
+    }
+  }
+
+  /// Takes a node that an append completed.
+  mutating func add(_ position: NodePosition, _ hash: Digest) {
+    guard position.level % Self.height == 0 else { return }
+    let level = position.level / Self.height
+    while edge.count <= level { edge.append([]) }
+    edge[level].append(contentsOf: hash.bytes)
+    dirty.insert(level)
+    if edge[level].count == 32 * Self.width {
+      changed[Self.position(level, position.index / UInt64(Self.width))] = edge[level]
+      edge[level] = []
+      dirty.remove(level)
+    }
+    if level == 0 { size = position.index + 1 }
+  }
+
+  /// Adds the partial tiles to what changed.
+  mutating func collectPartial() {
+    for level in dirty {
+      let count = size >> UInt64(Self.height * level)
+      changed[Self.position(level, count / UInt64(Self.width))] = edge[level]
+    }
+    dirty = []
+  }
+
+  /// Forgets what changed once it is stored.
+  mutating func settle() { changed = [:] }
 }

@@ -21,41 +21,35 @@ package final class LedgerMirror: Sendable {
   package let maximumAgeSeconds: Int64
   /// The pinned keys of the log.
   package let verifiers: CheckpointVerifiers
-  /// The pinned operator: enrolments signed by anyone else do not count.
+  /// The pinned operator: a log with enrolments by anyone else is not believed.
   package let operatorKey: VerifyingKey
-  private let database: DurableDatabase
-  private let state: Mutex<State>
+  let database: DurableDatabase
+  let index: LedgerIndex
+  let state: Mutex<State>
+  let seen: Mutex<[VerifyingKey: WitnessSighting]> = Mutex([:])
+  let doubted: Mutex<LedgerError?> = Mutex(nil)
 
-  private struct State {
+  struct State {
     var range: CompactRange
+    var tiles: StoredTiles
     var signed: SignedCheckpoint?
-    var enrolments: [VerifyingKey: EnrolmentRecord]
+    var rules: LedgerRules
+    /// The advance whose unproven entries are in the file; no other may write meanwhile.
+    var stagedBy: UUID?
   }
 
-  private static let schema = DurableDatabase.Schema(
-    name: "ledger mirror", applicationID: 0x4143_4d52, version: 1
-  ) { db in
-    try db.execute(sql: "CREATE TABLE log (field TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
-    try db.execute(
-      sql: """
-        CREATE TABLE tree (id INTEGER PRIMARY KEY CHECK (id = 0), size INTEGER NOT NULL, edge BLOB NOT NULL,
-          note TEXT NOT NULL)
-        """)
-    try db.execute(
-      sql: "CREATE TABLE consent (idx INTEGER PRIMARY KEY, subject BLOB NOT NULL, leaf BLOB NOT NULL)")
-    try db.execute(sql: "CREATE INDEX consent_subject ON consent (subject, idx)")
-    try db.execute(sql: "CREATE TABLE enrolment (idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL)")
-  }
-
-  /// Opens the mirror's file, or begins one. A file that was made under other pinned keys is refused.
+  /// Opens the copy in a node's directory, or begins one. A file that was made under other pinned keys is
+  /// refused.
   package static func open(
-    path: String, verifiers: CheckpointVerifiers, operatorKey: VerifyingKey, maximumAgeSeconds: Int64 = 60
+    directory: String, verifiers: CheckpointVerifiers, operatorKey: VerifyingKey,
+    maximumAgeSeconds: Int64 = 60
   ) throws(LedgerError) -> LedgerMirror {
+    let path = LedgerFiles.mirror(directory)
     let database: DurableDatabase
-    do { database = try DurableDatabase.open(path, schema) } catch { throw .storage(error) }
+    do { database = try DurableDatabase.open(path, LedgerFiles.mirrorSchema) } catch { throw .storage(error) }
     let fields: [(String, [UInt8])] = [
-      ("log", Array(verifiers.log.description.utf8)),
-      ("freshness key", Array(verifiers.freshness.description.utf8)), ("operator key", operatorKey.bytes),
+      ("origin", Array(verifiers.origin.utf8)), ("log key", verifiers.log.key.bytes),
+      ("freshness key", verifiers.freshness.key.bytes), ("operator key", operatorKey.bytes),
     ]
     let state = try database.ledgerWrite { db in
       let tables = LedgerTables(db)
@@ -66,43 +60,47 @@ package final class LedgerMirror: Sendable {
           try tables.setField(name, value)
         }
       }
-      return try load(db, verifiers)
+      return try load(tables, verifiers, operatorKey)
     }
-    return LedgerMirror(database, verifiers, operatorKey, maximumAgeSeconds, state)
+    let index = try LedgerIndex.open(path: LedgerFiles.index(directory))
+    let mirror = LedgerMirror(database, index, verifiers, operatorKey, maximumAgeSeconds, state)
+    let condemned = try database.ledgerRead { try LedgerTables($0).field("condemned") }
+    if condemned != nil { mirror.doubt(.forked(size: mirror.size)) }
+    try mirror.catchUpIndex()
+    return mirror
   }
 
   private init(
-    _ database: DurableDatabase, _ verifiers: CheckpointVerifiers, _ operatorKey: VerifyingKey,
-    _ maximumAgeSeconds: Int64, _ state: State
+    _ database: DurableDatabase, _ index: LedgerIndex, _ verifiers: CheckpointVerifiers,
+    _ operatorKey: VerifyingKey, _ maximumAgeSeconds: Int64, _ state: State
   ) {
     self.database = database
+    self.index = index
     self.verifiers = verifiers
     self.operatorKey = operatorKey
     self.maximumAgeSeconds = maximumAgeSeconds
     self.state = Mutex(state)
   }
 
-  private static func load(_ db: Database, _ verifiers: CheckpointVerifiers) throws -> State {
-    guard let row = try Row.fetchOne(db, sql: "SELECT size, edge, note FROM tree") else {
-      return State(range: CompactRange(), signed: nil, enrolments: [:])
-    }
-    let size = try row.decode(UInt64.self, atIndex: 0)
-    let edge = try row.decode(Data.self, atIndex: 1)
-    let bytes = Array(edge)
-    let digests = stride(from: 0, to: bytes.count - bytes.count % 32, by: 32).map {
-      Digest(unchecked: Array(bytes[$0..<($0 + 32)]))
-    }
-    let range = try CompactRange(size: size, edge: digests)
-    let signed = try SignedCheckpoint.verify(try row.decode(atIndex: 2), verifiers)
-    guard range.root == signed.checkpoint.root, size == signed.checkpoint.size else {
+  private static func load(
+    _ tables: LedgerTables, _ verifiers: CheckpointVerifiers, _ operatorKey: VerifyingKey
+  ) throws -> State {
+    var rules = LedgerRules(logKey: verifiers.log.key, operatorKey: operatorKey)
+    let note = try String.fetchOne(
+      tables.db, sql: "SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1")
+    let signed = try note.map { try SignedCheckpoint.verify($0, verifiers) }
+    let size = signed?.checkpoint.size ?? 0
+    let range = try tables.edge(size: size)
+    guard range.root == signed?.checkpoint.root ?? MerkleTree.emptyRoot else {
       throw LedgerError.inconsistentTree(size: size)
     }
-    var enrolments: [VerifyingKey: EnrolmentRecord] = [:]
-    for leaf in try Data.fetchAll(db, sql: "SELECT leaf FROM enrolment ORDER BY idx") {
-      guard case .enrolment(let record) = try LedgerEntry(leaf: Array(leaf)) else { continue }
-      enrolments[record.nodeKey] = record
+    for (index, entry) in try tables.controlEntries(below: size) {
+      try rules.admit(
+        entry.body, signer: entry.signer, index: index, recordedMs: entry.recordedMs, isNew: false)
     }
-    return State(range: range, signed: signed, enrolments: enrolments)
+    rules.resume(lastRecordedMs: try tables.lastRecordedMs(below: size))
+    let tiles = try StoredTiles(size: size) { try tables.tile(level: $0, index: $1) }
+    return State(range: range, tiles: tiles, signed: signed, rules: rules)
   }
 
   // MARK: Reading
@@ -133,11 +131,34 @@ package final class LedgerMirror: Sendable {
 
   /// All nodes that the pinned operator admitted.
   package var enrolledKeys: Set<VerifyingKey> {
-    state.withLock { Set($0.enrolments.filter { $0.value.kind != .server }.keys) }
+    state.withLock { Set($0.rules.enrolments.filter { $0.value.kind.trains }.keys) }
   }
 
   /// The pinned operator's enrolment of a key.
-  package func enrolment(of key: VerifyingKey) -> EnrolmentRecord? { state.withLock { $0.enrolments[key] } }
+  package func enrolment(of key: VerifyingKey) -> EnrolmentRecord? {
+    state.withLock { $0.rules.enrolments[key] }
+  }
+
+  /// Who may write what after the newest checkpoint, and the policy in force.
+  package var rules: LedgerRules { state.withLock { $0.rules } }
+
+  /// A verified leaf, verbatim.
+  package func leaf(_ index: UInt64) throws(LedgerError) -> [UInt8] {
+    let size = size
+    guard index < size else { throw .outOfRange(size: size) }
+    guard let leaf = try database.ledgerRead({ try LedgerTables($0).leaf(index) }) else {
+      throw .inconsistentTree(size: size)
+    }
+    return leaf
+  }
+
+  /// The root of the tree of the first entries.
+  package func root(size: UInt64) throws(LedgerError) -> Digest {
+    guard size <= self.size else { throw .outOfRange(size: self.size) }
+    return try database.ledgerRead { db in
+      try merkleRoot(size: size) { try LedgerTables(db).node($0) }
+    }
+  }
 
   /// The events of the subjects, each in the order of the log; subjects without events are absent.
   /// - Parameter grantor: only what this key recorded may grant or lift a restriction. Every node sees all
@@ -146,26 +167,58 @@ package final class LedgerMirror: Sendable {
   package func events(
     for tags: [SubjectTag], grantor: VerifyingKey? = nil
   ) throws(LedgerError) -> [SubjectTag: [IndexedEvent]] {
-    try database.ledgerRead { db in
-      let statement = try db.cachedStatement(
-        sql: "SELECT idx, leaf FROM consent WHERE subject = ? ORDER BY idx")
+    let size = size
+    try catchUpIndex()
+    let positions = try index.positions(of: Set(tags), size: size)
+    return try database.ledgerRead { db in
+      let tables = LedgerTables(db)
       var found: [SubjectTag: [IndexedEvent]] = [:]
-      for tag in tags {
-        let rows = try Row.fetchCursor(statement, arguments: [Data(tag.bytes)])
-        while let row = try rows.next() {
-          let leaf = try row.decode(Data.self, atIndex: 1)
-          let index = try row.decode(UInt64.self, atIndex: 0)
+      for (tag, positions) in positions {
+        for position in positions {
           // Signature and signer were checked before the row was written; this file is the node's own.
-          let entry = try LedgerEntry(envelope: EntryCoding.parse(Array(leaf)))
-          guard case .consent(let event, let recorder, _) = entry, event.subject == tag else {
-            throw LedgerError.unreadableEntry(index: index)
-          }
+          guard let leaf = try tables.leaf(position),
+            case .consent(let event) = try LedgerEntry(unsigned: leaf).body, event.subject == tag
+          else { throw LedgerError.unreadableEntry(index: position) }
           let isPermissive = event.state.isGrant || event.state == .restrictionLifted
-          if let grantor, isPermissive, recorder != grantor { continue }
-          found[tag, default: []].append(IndexedEvent(index: LeafIndex(index), event: event))
+          if let grantor, isPermissive, try SignedStatement.parse(leaf: leaf).statement.signer != grantor {
+            continue
+          }
+          found[tag, default: []].append(IndexedEvent(index: LeafIndex(position), event: event))
         }
       }
       return found
+    }
+  }
+
+  /// When entries that end a permission were taken by the ledger and when this node began to deny, newest
+  /// first.
+  package func enforcements(limit: Int = 100_000) throws(LedgerError) -> [Enforcement] {
+    try database.ledgerRead { db in
+      try Row.fetchAll(
+        db, sql: "SELECT idx, recorded, enforced FROM enforcement ORDER BY idx DESC LIMIT ?",
+        arguments: [limit]
+      ).map { row in
+        Enforcement(
+          index: LeafIndex(try row.decode(atIndex: 0)), recordedMs: try row.decode(atIndex: 1),
+          enforcedMs: try row.decode(atIndex: 2))
+      }
+    }
+  }
+
+  /// The tags of all subjects that the log says are erased.
+  package func erasedSubjects() throws(LedgerError) -> Set<SubjectTag> {
+    try catchUpIndex()
+    return try index.erasedSubjects()
+  }
+
+  private func catchUpIndex() throws(LedgerError) {
+    try index.catchUp(to: size) { range throws(LedgerError) in
+      try self.database.ledgerRead { db in
+        try Data.fetchAll(
+          db, sql: "SELECT bytes FROM leaf WHERE idx >= ? AND idx < ? ORDER BY idx",
+          arguments: [Int64(range.lowerBound), Int64(range.upperBound)]
+        ).map { Array($0) }
+      }
     }
   }
 
@@ -175,31 +228,86 @@ package final class LedgerMirror: Sendable {
   ///
   /// The note has to be signed by the pinned keys and young enough. A smaller log throws `shrunk`, another
   /// root `forked`: nothing changes then, and the checkpoint held grows old, which stops training. An entry
-  /// that is unreadable or wrongly signed stops the mirror in the same way; an event whose recorder the
-  /// pinned operator did not admit is hashed but does not count.
-  /// - Parameter fetch: the leaves of a range of at most `entriesPerFetch`, verbatim.
+  /// that is unreadable, wrongly signed or against the log's rules stops the mirror in the same way.
+  /// - Parameters:
+  ///   - now: the time when the entries are in force here, for the record of latencies; by default `nowMs`.
+  ///   - fetch: the leaves of a range of at most `entriesPerFetch`, verbatim.
   package func advance(
-    noteText: String, nowMs: Int64,
+    noteText: String, nowMs: Int64, now: @Sendable () -> Int64? = { nil },
+    fetch: (Range<UInt64>) async throws(LedgerError) -> [[UInt8]]
+  ) async throws(LedgerError) {
+    do {
+      try await take(noteText: noteText, nowMs: nowMs, now: now, fetch: fetch)
+      doubted.withLock { if case .some = $0, (try? evidenceOfFork()) == .some(nil) { $0 = nil } }
+    } catch {
+      switch error {
+      case .forked, .unreadableEntry: doubt(error)
+      case .shrunk: try condemn(noteText, error)
+      default: break
+      }
+      throw error
+    }
+  }
+
+  private func take(
+    noteText: String, nowMs: Int64, now: @Sendable () -> Int64?,
     fetch: (Range<UInt64>) async throws(LedgerError) -> [[UInt8]]
   ) async throws(LedgerError) {
     let signed: SignedCheckpoint
     do { signed = try SignedCheckpoint.verify(noteText, verifiers) } catch { throw .log(error) }
     try Self.checkAge(signed, nowMs: nowMs, maximumSeconds: maximumAgeSeconds)
-    let (start, enrolments) = state.withLock { ($0.range, $0.enrolments) }
-    try refuseOlder(signed, than: start)
-    var advance = Advance(range: start, enrolments: enrolments, operatorKey: operatorKey)
-    while advance.range.size < signed.checkpoint.size {
+    let start = try begin()
+    try refuseOlder(signed, than: start.range)
+    var advance = Advance(start)
+    do {
+      try await read(&advance, to: signed.checkpoint, start: start, fetch: fetch)
+      try commit(&advance, signed, start: start, enforcedMs: now() ?? nowMs)
+    } catch {
+      giveUp(advance)
+      throw error
+    }
+    try catchUpIndex()
+  }
+
+  /// What an advance starts from. Entries that an earlier process fetched but never proved are cut off.
+  private func begin() throws(LedgerError) -> State {
+    try state.withLock { state throws(LedgerError) in
+      guard state.stagedBy == nil else { throw .concurrentAdvance }
+      if try database.ledgerRead({ try LedgerTables($0).size() }) > state.range.size {
+        try database.ledgerWrite { try LedgerTables($0).truncate(to: state.range.size) }
+      }
+      return state
+    }
+  }
+
+  /// Cuts off what this advance staged. If that fails, the next one does it.
+  private func giveUp(_ advance: Advance) {
+    state.withLock { state in
+      guard state.stagedBy == advance.id else { return }
+      state.stagedBy = nil
+      try? database.ledgerWrite { try LedgerTables($0).truncate(to: state.range.size) }
+    }
+  }
+
+  private func read(
+    _ advance: inout Advance, to checkpoint: Checkpoint, start: State,
+    fetch: (Range<UInt64>) async throws(LedgerError) -> [[UInt8]]
+  ) async throws(LedgerError) {
+    while advance.range.size < checkpoint.size {
       let next = advance.range.size
-      let range = next..<min(signed.checkpoint.size, next + Self.entriesPerFetch)
+      let range = next..<min(checkpoint.size, next + Self.entriesPerFetch)
       let leaves = try await fetch(range)
       guard leaves.count == range.count else {
         throw .wrongAnswer(requested: UInt64(range.count), received: leaves.count)
       }
-      for leaf in leaves { try advance.read(leaf, logKey: verifiers.log.key) }
+      for leaf in leaves { try advance.read(leaf) }
+      // Kept apart from what is believed: without a checkpoint over them they are cut off again.
+      if advance.pendingCount >= Self.entriesPerTransaction { try stage(&advance, start: start) }
     }
-    guard advance.range.root == signed.checkpoint.root else { throw .forked(size: signed.checkpoint.size) }
-    try commit(advance, signed, start: start)
+    guard advance.range.root == checkpoint.root else { throw .forked(size: checkpoint.size) }
   }
+
+  private static let entriesPerTransaction = 8192
 
   private func refuseOlder(_ signed: SignedCheckpoint, than range: CompactRange) throws(LedgerError) {
     guard let held = checkpoint else { return }
@@ -211,26 +319,64 @@ package final class LedgerMirror: Sendable {
     throw .shrunk(knownSize: range.size, offeredSize: offered.size)
   }
 
+  private func stage(_ advance: inout Advance, start: State) throws(LedgerError) {
+    try state.withLock { state throws(LedgerError) in
+      guard state.range == start.range, state.stagedBy ?? advance.id == advance.id else {
+        throw .concurrentAdvance
+      }
+      try database.ledgerWrite { try advance.write(LedgerTables($0)) }
+      state.stagedBy = advance.id
+    }
+    advance.settle()
+  }
+
   private func commit(
-    _ advance: Advance, _ signed: SignedCheckpoint, start: CompactRange
+    _ advance: inout Advance, _ signed: SignedCheckpoint, start: State, enforcedMs: Int64
   ) throws(LedgerError) {
+    let known = start.signed
+    let last = advance
     try state.withLock { state throws(LedgerError) in
       // No invariant holds over the awaits above: what was read then has to be what is here now.
-      guard state.range == start else { throw .concurrentAdvance }
+      guard state.range == start.range, state.stagedBy ?? last.id == last.id else {
+        throw .concurrentAdvance
+      }
       if let held = state.signed, signed.timestampSeconds < held.timestampSeconds {
         throw .outdatedCheckpoint
       }
       try database.ledgerWrite { db in
-        try advance.write(db)
-        try db.execute(
-          sql: "INSERT OR REPLACE INTO tree (id, size, edge, note) VALUES (0, ?, ?, ?)",
-          arguments: [
-            Int64(advance.range.size), Data(advance.range.edge.flatMap(\.bytes)), signed.noteText,
-          ])
+        let tables = LedgerTables(db)
+        try last.write(tables)
+        try tables.insertCheckpoint(signed)
+        guard let known else { return }
+        // A checkpoint that is too old denies everything: whatever comes later was denied from then on.
+        let closedMs = (Int64(known.timestampSeconds) + maximumAgeSeconds) * 1000
+        for denial in last.denials {
+          try tables.insertEnforcement(denial.index, denial.recordedMs, min(enforcedMs, closedMs))
+        }
       }
-      state.range = advance.range
-      state.enrolments = advance.enrolments
+      state.range = last.range
+      state.tiles = last.tiles
+      state.tiles.settle()
+      state.rules = last.rules
       state.signed = signed
+      state.stagedBy = nil
+    }
+  }
+
+  /// The enforcements of a node's directory, also while the node runs: oldest first.
+  package static func enforcements(directory: String) throws(LedgerError) -> [Enforcement] {
+    let path = LedgerFiles.mirror(directory)
+    do {
+      let queue = try DurableDatabase.openReadOnly(path, LedgerFiles.mirrorSchema)
+      return try queue.read { db in
+        try Row.fetchAll(db, sql: "SELECT idx, recorded, enforced FROM enforcement ORDER BY idx").map { row in
+          Enforcement(
+            index: LeafIndex(try row.decode(atIndex: 0)), recordedMs: try row.decode(atIndex: 1),
+            enforcedMs: try row.decode(atIndex: 2))
+        }
+      }
+    } catch let error as StorageError { throw .storage(error) } catch {
+      throw .storage(DurableDatabase.translate(error, path))
     }
   }
 
@@ -242,49 +388,5 @@ package final class LedgerMirror: Sendable {
       throw .staleCheckpoint(ageSeconds: age, maximumSeconds: maximumSeconds)
     }
     guard age >= -allowedClockSkewSeconds else { throw .checkpointFromTheFuture(aheadSeconds: -age) }
-  }
-}
-
-/// Entries on their way into a mirror.
-private struct Advance {
-  var range: CompactRange
-  var enrolments: [VerifyingKey: EnrolmentRecord]
-  let operatorKey: VerifyingKey
-  private var consents: [(index: UInt64, subject: SubjectTag, leaf: [UInt8])] = []
-  private var admitted: [(index: UInt64, leaf: [UInt8])] = []
-
-  init(range: CompactRange, enrolments: [VerifyingKey: EnrolmentRecord], operatorKey: VerifyingKey) {
-    self.range = range
-    self.enrolments = enrolments
-    self.operatorKey = operatorKey
-  }
-
-  mutating func read(_ leaf: [UInt8], logKey: VerifyingKey) throws(LedgerError) {
-    let index = range.size
-    let entry: LedgerEntry
-    do { entry = try LedgerEntry(leaf: leaf) } catch { throw .unreadableEntry(index: index) }
-    range.append(leafHash: MerkleTree.leafHash(leaf))
-    switch entry {
-    case .consent(let event, let recorder, _):
-      guard enrolments[recorder]?.kind.maySign(.consent) == true else { return }
-      consents.append((index, event.subject, leaf))
-    case .enrolment(let record):
-      guard record.operatorKey == operatorKey, enrolments[record.nodeKey] == nil else { return }
-      enrolments[record.nodeKey] = record
-      admitted.append((index, leaf))
-    case .round, .notice: break
-    }
-  }
-
-  func write(_ db: Database) throws {
-    let consent = try db.cachedStatement(sql: "INSERT INTO consent (idx, subject, leaf) VALUES (?, ?, ?)")
-    for row in consents {
-      try consent.execute(arguments: [Int64(row.index), Data(row.subject.bytes), Data(row.leaf)])
-    }
-    for row in admitted {
-      try db.execute(
-        sql: "INSERT INTO enrolment (idx, leaf) VALUES (?, ?)",
-        arguments: [Int64(row.index), Data(row.leaf)])
-    }
   }
 }

@@ -29,14 +29,15 @@ struct LedgerOpening {
       guard start.root == signed.checkpoint.root else {
         throw LedgerError.inconsistentTree(size: signedSize)
       }
-      var state = LedgerStore.WriterState(
-        range: start, signed: signed, enrolments: [:], order: [],
-        operatorKey: try tables.operatorKey(), uncertain: nil)
-      for record in try tables.enrolments(below: signedSize) {
-        state.enrolments[record.nodeKey] = record
-        state.order.append(record.nodeKey)
-        state.operatorKey = state.operatorKey ?? record.operatorKey
+      var rules = LedgerRules(logKey: verifiers.log.key, operatorKey: try tables.operatorKey())
+      for (index, entry) in try tables.controlEntries(below: signedSize) {
+        try rules.admit(
+          entry.body, signer: entry.signer, index: index, recordedMs: entry.recordedMs, isNew: false)
       }
+      rules.resume(lastRecordedMs: try tables.lastRecordedMs(below: signedSize))
+      var state = LedgerStore.WriterState(
+        range: start, tiles: try StoredTiles(size: signedSize) { try tables.tile(level: $0, index: $1) },
+        signed: signed, rules: rules, uncertain: nil)
       if size > signedSize { try recover(&state, to: size, tables) }
       try tables.insertCheckpoint(state.signed)
       return state
@@ -77,16 +78,20 @@ struct LedgerOpening {
   private func recover(_ state: inout LedgerStore.WriterState, to size: UInt64, _ tables: LedgerTables) throws
   {
     var staged = StagedBatch(state)
+    var check = SignatureCheck()
     while staged.range.size < size {
       let index = staged.range.size
       guard let bytes = try tables.leaf(index) else { throw LedgerError.inconsistentTree(size: index) }
-      let entry = try LedgerEntry(leaf: bytes)
-      try staged.admit(entry, logKey: logKey.verifyingKey, nowMs: nil)
-      var completed: [(NodePosition, Digest)] = []
-      staged.range.append(leafHash: MerkleTree.leafHash(bytes)) { completed.append(($0, $1)) }
-      for (position, hash) in completed where try tables.node(position) != hash {
-        throw LedgerError.inconsistentTree(size: index)
-      }
+      let entry = try LedgerEntry(leaf: bytes, check: &check)
+      try staged.rules.admit(
+        entry.body, signer: entry.signer, index: index, recordedMs: entry.recordedMs, isNew: false)
+      staged.append(leafHash: MerkleTree.leafHash(bytes))
+    }
+    // The tiles were stored with the entries: they have to be the same.
+    staged.tiles.collectPartial()
+    for (position, hashes) in staged.tiles.changed {
+      let stored = try tables.tile(level: Int(position >> 48), index: UInt64(position & (1 << 48 - 1)))
+      guard stored == hashes else { throw LedgerError.inconsistentTree(size: size) }
     }
     staged.finish(&state)
     // Dated like the last one: the time of the crash is not known, and `checkpoint` signs anew at once.

@@ -1,5 +1,6 @@
 package import Consent
 package import Cryptography
+import Dispatch
 import Foundation
 import GRDB
 package import MerkleLog
@@ -11,6 +12,10 @@ import Synchronization
 package struct LedgerReceipt: Hashable, Sendable {
   /// The entry's position.
   package let index: LeafIndex
+  /// When the ledger took it, ms of UTC since 1970: with the statement, that is the leaf.
+  package let recordedMs: Int64
+  /// The leaf, if the entry was in the log before and says the same under another batch's signature.
+  package let earlierLeaf: [UInt8]?
   /// A signed checkpoint of a tree that holds the entry.
   package let checkpoint: SignedCheckpoint
   /// The proof that it does.
@@ -53,7 +58,7 @@ package final class LedgerStore: Sendable {
   /// `entries` answers at most this many.
   package static let maximumEntriesPerAnswer: UInt64 = 1024
   /// `append` takes at most this many.
-  package static let maximumBatch = 4096
+  package static let maximumBatch = 16_384
   /// `checkpoint` signs anew when the last signature is older.
   package static let refreshSeconds: UInt64 = 3
 
@@ -67,19 +72,22 @@ package final class LedgerStore: Sendable {
   let freshnessKey: SigningKey
   let writer: Mutex<WriterState>
   let published: Mutex<Published>
+  let queue: Mutex<[QueuedAppend]> = Mutex([])
+  /// Commits run here, one at a time: they wait for the disk, which the threads of async code must not.
+  let committing = DispatchQueue(label: "accord.ledger.commit")
   let faults: @Sendable (CommitStep) throws -> Void
   private let lock: FileLock
 
   /// What readers see: changed at the end of a commit, so that they never wait for the disk.
   struct Published {
     var signed: SignedCheckpoint
-    var enrolments: [VerifyingKey: EnrolmentRecord]
-    var order: [VerifyingKey]
+    var rules: LedgerRules
+    var newestDenial: UInt64?
 
     init(_ state: WriterState) {
       signed = state.signed
-      enrolments = state.enrolments
-      order = state.order
+      rules = state.rules
+      newestDenial = state.newestDenial
     }
   }
 
@@ -87,11 +95,12 @@ package final class LedgerStore: Sendable {
   struct WriterState {
     /// The right edge of what is durable; ahead of the published checkpoint only inside a commit.
     var range: CompactRange
+    var tiles: StoredTiles
     /// The note in the signer's state.
     var signed: SignedCheckpoint
-    var enrolments: [VerifyingKey: EnrolmentRecord]
-    var order: [VerifyingKey]
-    var operatorKey: VerifyingKey?
+    var rules: LedgerRules
+    /// The last entry since the log was opened that can end a permission.
+    var newestDenial: UInt64?
     /// The step at which a commit's outcome became uncertain.
     var uncertain: String?
   }
@@ -206,29 +215,27 @@ package final class LedgerStore: Sendable {
     }
   }
 
-  /// The consent events of a subject, in the order of the log.
-  package func events(of subject: SubjectTag) throws(LedgerError) -> [IndexedEvent] {
-    let size = size
-    return try read { tables in
-      let rows = try Row.fetchAll(
-        tables.db,
-        sql:
-          "SELECT idx, bytes FROM leaf JOIN consent USING (idx) WHERE subject = ? AND idx < ? ORDER BY idx",
-        arguments: [Data(subject.bytes), Int64(size)])
-      return try rows.compactMap { row in
-        let bytes = try row.decode(Data.self, atIndex: 1)
-        guard case .consent(let event, _, _) = try LedgerEntry(leaf: Array(bytes)) else { return nil }
-        return IndexedEvent(index: LeafIndex(try row.decode(atIndex: 0)), event: event)
-      }
-    }
+  /// The leaf at a position, verbatim.
+  package func leaf(_ index: UInt64) throws(LedgerError) -> [UInt8] {
+    guard let leaf = try entries(index..<(index + 1)).first else { throw .outOfRange(size: size) }
+    return leaf
   }
 
+  /// Who may write what after the newest checkpoint, and the policy in force.
+  package var rules: LedgerRules { published.withLock { $0.rules } }
+
+  /// The position of the last entry since this store was opened that can end somebody's permission, among
+  /// those that were acknowledged.
+  package var newestDenial: UInt64? { published.withLock { $0.newestDenial } }
+
   /// Whether the operator admitted the key.
-  package func isEnrolled(_ key: VerifyingKey) -> Bool { published.withLock { $0.enrolments[key] != nil } }
+  package func isEnrolled(_ key: VerifyingKey) -> Bool {
+    published.withLock { $0.rules.enrolments[key] != nil }
+  }
 
   /// The admitted keys in the order of the log.
   package func enrolments() -> [EnrolmentRecord] {
-    published.withLock { state in state.order.compactMap { state.enrolments[$0] } }
+    published.withLock { state in state.rules.order.compactMap { state.rules.enrolments[$0] } }
   }
 
   func read<Result>(_ body: (LedgerTables) throws -> Result) throws(LedgerError) -> Result {

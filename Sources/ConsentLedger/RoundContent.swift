@@ -1,5 +1,5 @@
 import Consent
-package import Cryptography
+import Cryptography
 
 /// A round's record as it stands in the log (see the remark in EntryContents.swift).
 struct RoundContent: Codable {
@@ -10,6 +10,7 @@ struct RoundContent: Codable {
   let dropped: Int
   let ended: Int64
   let epsilon: LossContent
+  let evidence_root: String?
   let evidence_roots: [String]
   let kind: String
   let mechanism: String
@@ -17,6 +18,7 @@ struct RoundContent: Codable {
   let model_out: String?
   let noised_eligible: Int64?
   let participants: Int
+  let policy: String?
   let purpose: String
   let purpose_version: Int
   let result: String
@@ -64,16 +66,13 @@ extension RoundRecord {
         checkpoint_age: checkpointAgeSeconds, checkpoint_root: checkpointRoot.hex,
         checkpoint_size: checkpointSize, delta: delta, dropped: dropped, ended: endedMs,
         epsilon: LossContent(value: epsilon),
-        evidence_roots: evidenceRoots.map(\.hex), kind: kind, mechanism: mechanism, model_in: modelIn?.hex,
+        evidence_root: evidenceRoot?.hex, evidence_roots: evidenceRoots.map(\.hex), kind: kind,
+        mechanism: mechanism, model_in: modelIn?.hex,
         model_out: modelOut?.hex, noised_eligible: noisedEligible, participants: participants,
+        policy: policyHash?.hex,
         purpose: purpose.id, purpose_version: purpose.version, result: result.text, round: round,
         session: sessionID.hex, started: startedMs, survivors: survivors, task: taskID,
         transcript: transcriptDigest?.hex, unit: unit))
-  }
-
-  /// What the server with this key signs.
-  package func signingBytes(server key: VerifyingKey) throws(LedgerError) -> [UInt8] {
-    EntryCoding.signingBytes(.round, key, try canonicalContent())
   }
 
   func validate() throws(LedgerError) {
@@ -131,7 +130,9 @@ extension RoundContent {
       purpose: Purpose(id: purpose, version: purpose_version), checkpointSize: checkpoint_size,
       checkpointRoot: try digest(checkpoint_root), checkpointAgeSeconds: checkpoint_age,
       participants: participants, survivors: survivors, dropped: dropped, noisedEligible: noised_eligible,
-      evidenceRoots: roots, epsilon: epsilon.value, delta: delta, unit: unit, mechanism: mechanism,
+      evidenceRoot: try optionalDigest(evidence_root), evidenceRoots: roots,
+      policyHash: try optionalDigest(policy), epsilon: epsilon.value, delta: delta, unit: unit,
+      mechanism: mechanism,
       startedMs: started, endedMs: ended, result: result,
       transcriptDigest: try optionalDigest(transcript))
     try record.validate()

@@ -2,116 +2,190 @@ package import Consent
 package import Cryptography
 import Foundation
 import GRDB
-import Storage
+package import Storage
 import Synchronization
 
-/// A round in which a subject's data were used.
-package struct RoundUse: Hashable, Sendable {
-  /// The round's session identifier.
-  package let sessionID: Digest
-  /// Its number within the task.
-  package let round: UInt64
-  /// When the use was recorded, ms of UTC since 1970.
-  package let timeMs: Int64
-}
-
-/// The link between customers and their tags in the log: per customer a random 32-byte key S, wrapped under a
-/// key-encryption key that lies in another file. The tag is BLAKE2b(key S, "tag"), so destroying the row
-/// severs the log from the person. Customers' ids are not in the file either: rows are found by a keyed hash
-/// of the id. The index from customers to rounds lives here too, for the same reason. `secure_delete` is on.
+/// What links customers to their tags in the log, and everything personal that this node keeps for the log
+/// (protocol/CONSENT-LEDGER.md, section 8). Per customer a random 32-byte key S, wrapped under a
+/// key-encryption key that lies in another file; tag, payload key and commitment key derive from S, so
+/// destroying the row severs the log from the person. Customers' ids are not in the file in the clear: rows
+/// are found by a keyed hash of the id, so nobody can list the customers.
+///
+/// `secure_delete` is on, and an erasure searches the files for what it destroyed.
 package final class SubjectVault: Sendable {
-  /// The file, such as `vault.sqlite`.
-  package let path: String
-  private let database: DurableDatabase
-  private let keyEncryptionKey: SecretBytes
-  private let lookupKey: SecretBytes
-  private let random: Mutex<RandomStream>
-
-  private static let schema = DurableDatabase.Schema(
-    name: "subject vault", applicationID: 0x4143_5654, version: 1, erasesDeleted: true
-  ) { db in
-    try db.execute(sql: "CREATE TABLE vault (field TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
-    try db.execute(
-      sql: "CREATE TABLE subject (lookup BLOB PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID")
-    try db.execute(
-      sql: """
-        CREATE TABLE use (lookup BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL,
-          time INTEGER NOT NULL, PRIMARY KEY (lookup, session)) WITHOUT ROWID
-        """)
+  /// Where a crash can be tried.
+  package enum Step: Sendable {
+    /// The subject's rows are deleted and committed; the files are not cleaned yet.
+    case erasureCommitted
+    /// The rows are under the new key and committed; the files are not cleaned yet.
+    case rotationCommitted
   }
 
-  /// Opens the vault's file, or begins one.
+  /// Which of the keys that `open` was given opened the file.
+  package enum KeyInUse: Hashable, Sendable {
+    /// The key file in force. A pending key file is of a rotation that did not happen: delete or repeat it.
+    case current
+    /// The pending one: the rotation happened, only its key file was not put in place yet. Do that now.
+    case pending
+  }
+
+  /// The file, such as `vault.sqlite`.
+  package let path: String
+  /// Which key opened the file.
+  package let keyInUse: KeyInUse
+  let database: DurableDatabase
+  let keys: Mutex<VaultKeys>
+  let random: Mutex<RandomStream>
+  let faults: @Sendable (Step) throws -> Void
+
+  /// The tables. Rows about a subject refer to it by the number of its row, which means nothing without it.
+  package static let schema = DurableDatabase.Schema(
+    name: "subject vault", applicationID: 0x4143_5654, version: 2, erasesDeleted: true
+  ) { db in
+    for sql in [
+      "CREATE TABLE vault (field TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+      // In the order of arrival, so that new subjects fill pages one after another; only the index is random.
+      "CREATE TABLE subject (id INTEGER PRIMARY KEY, lookup BLOB NOT NULL, wrapped BLOB NOT NULL)",
+      subjectIndex,
+      "CREATE TABLE session (id INTEGER PRIMARY KEY, session BLOB NOT NULL UNIQUE, round INTEGER NOT NULL, "
+        + "time INTEGER NOT NULL)",
+      "CREATE TABLE use (session INTEGER, subject INTEGER, PRIMARY KEY (session, subject)) WITHOUT ROWID",
+      "CREATE TABLE payload (subject INTEGER, event BLOB, sealed BLOB NOT NULL, "
+        + "PRIMARY KEY (subject, event)) WITHOUT ROWID",
+      "CREATE TABLE notice (hash BLOB PRIMARY KEY, language TEXT NOT NULL, text TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE evidence (id INTEGER PRIMARY KEY, session BLOB NOT NULL, root BLOB NOT NULL, "
+        + "time INTEGER NOT NULL, leaves BLOB NOT NULL, UNIQUE (session, root))",
+      "CREATE TABLE evidence_item (evidence INTEGER, subject INTEGER, position INTEGER NOT NULL, "
+        + "sealed BLOB NOT NULL, PRIMARY KEY (evidence, subject)) WITHOUT ROWID",
+      "CREATE TABLE erasing (id INTEGER PRIMARY KEY, subject INTEGER UNIQUE, tag BLOB NOT NULL, "
+        + "event BLOB NOT NULL, time INTEGER NOT NULL, sealed BLOB, counts TEXT)",
+    ] { try db.execute(sql: sql) }
+  }
+
+  static let subjectIndex = "CREATE UNIQUE INDEX subject_lookup ON subject (lookup)"
+
+  /// Opens the vault's file, or begins one. Finishes what a crash left of an erasure or a rotation.
   /// - Parameters:
   ///   - keyEncryptionKey: 32 bytes from a file of mode 0600 outside the database.
+  ///   - pendingKey: the new key of a rotation that a crash may have cut off; see `rotateKey(to:)`.
   ///   - random: draws the subjects' keys; tests pass a stream from a seed.
+  ///   - faults: tests stop at a step by throwing.
   package static func open(
-    path: String, keyEncryptionKey: SecretBytes, random: RandomStream = .system()
+    path: String, keyEncryptionKey: SecretBytes, pendingKey: SecretBytes? = nil,
+    random: RandomStream = .system(), faults: @escaping @Sendable (Step) throws -> Void = { _ in }
   ) throws(LedgerError) -> SubjectVault {
-    precondition(keyEncryptionKey.count == 32, "a key-encryption key has 32 bytes")
     let database: DurableDatabase
     do { database = try DurableDatabase.open(path, schema) } catch { throw .storage(error) }
-    let vault = SubjectVault(database, keyEncryptionKey, random)
-    try vault.checkKey()
+    var random = random
+    let (keys, keyInUse) = try VaultKeys.load(
+      database, current: keyEncryptionKey, pending: pendingKey, using: &random)
+    let vault = SubjectVault(database, keys, keyInUse, random, faults)
+    try vault.configure()
     return vault
   }
 
-  private init(_ database: DurableDatabase, _ key: SecretBytes, _ random: RandomStream) {
+  private init(
+    _ database: DurableDatabase, _ keys: VaultKeys, _ keyInUse: KeyInUse, _ random: RandomStream,
+    _ faults: @escaping @Sendable (Step) throws -> Void
+  ) {
     path = database.path
     self.database = database
-    // Two uses, two keys.
-    keyEncryptionKey = Hash.derive(domain: "accord vault wrap v1", [], key: key)
-    lookupKey = Hash.derive(domain: "accord vault lookup v1", [], key: key)
+    self.keys = Mutex(keys)
+    self.keyInUse = keyInUse
     self.random = Mutex(random)
+    self.faults = faults
   }
 
-  /// A known value under the key tells another key's vault apart from a damaged row.
-  private func checkKey() throws(LedgerError) {
-    let name = Array("key check".utf8)
-    try database.ledgerWrite { db in
-      if let value = try Data.fetchOne(db, sql: "SELECT value FROM vault WHERE field = 'key check'") {
-        guard (try? AEAD.open(Array(value), key: keyEncryptionKey, additionalData: name)) == name else {
-          throw LedgerError.wrongVaultKey(path: path)
-        }
-      } else {
-        try db.execute(
-          sql: "INSERT INTO vault (field, value) VALUES ('key check', ?)",
-          arguments: [Data(seal(name, additionalData: name))])
+  private func configure() throws(LedgerError) {
+    try withoutTransaction { db in
+      // A temporary file would lie outside the directory, where no erasure looks.
+      try db.execute(sql: "PRAGMA temp_store = MEMORY")
+      // Batches touch pages all over the index: hold them, and copy each back once for many batches.
+      try db.execute(sql: "PRAGMA cache_size = -65536")
+      try db.execute(sql: "PRAGMA wal_autocheckpoint = 16384")
+    }
+    do { try finishCleaning() } catch {
+      // Another process holds the file: it or the next opening cleans.
+      switch error {
+      case .storage(.inUse): break
+      default: throw error
       }
     }
   }
 
-  /// The subject's tag. An unknown subject gets a key first if `create` is true, else the answer is nil.
+  /// Closes the file.
+  package func close() throws(LedgerError) {
+    do { try database.close() } catch { throw .storage(error) }
+  }
+
+  /// How many subjects have a key.
+  package func count() throws(LedgerError) -> Int {
+    try database.ledgerRead { try Int.fetchOne($0, sql: "SELECT count(*) FROM subject") ?? 0 }
+  }
+
+  // MARK: Tags
+
+  /// The subject's tag. An unknown subject gets a key first if `create` is true, else the answer is nil; it
+  /// is nil, too, for a subject that is being erased.
   package func tag(for subjectID: String, create: Bool) throws(LedgerError) -> SubjectTag? {
     try tags(for: [subjectID], create: create)[subjectID]
   }
 
-  /// The subjects' tags, in one transaction. Without `create`, unknown subjects are absent.
+  /// The subjects' tags, in one transaction. Without `create`, unknown subjects are absent; subjects that are
+  /// being erased always are, so that every gate denies them from then on.
   package func tags(for subjectIDs: [String], create: Bool) throws(LedgerError) -> [String: SubjectTag] {
-    var found = try database.ledgerRead { try lookUp(subjectIDs, $0) }
-    guard create, found.count < Set(subjectIDs).count else { return found }
-    found = try database.ledgerWrite { db in
-      // Read again: another thread may have created some meanwhile.
-      var tags = try lookUp(subjectIDs, db)
-      let insert = try db.cachedStatement(sql: "INSERT INTO subject (lookup, wrapped) VALUES (?, ?)")
-      for id in subjectIDs where tags[id] == nil {
-        let secret = random.withLock { $0.secret(32) }
-        let lookup = lookup(id)
-        try insert.execute(
-          arguments: [Data(lookup), Data(seal(secret.exportBytes(), additionalData: lookup))])
-        tags[id] = try tag(secret)
+    let keys = heldKeys
+    var wanted = Set(subjectIDs).map { Wanted(id: $0, lookup: keys.lookup($0)) }
+    // Index pages are touched in their order, and rows do not tell who was named first.
+    wanted.sort { $0.order < $1.order }
+    var tags: [String: SubjectTag] = [:]
+    tags.reserveCapacity(wanted.count)
+    let body: (Database) throws -> Void = { db in
+      let rows = try SubjectRows(db, keys)
+      for subject in wanted {
+        switch try rows.find(subject.lookup) {
+        case .known(let row): tags[subject.id] = try row.key.tag
+        case .erasing: break
+        case .unknown where create: tags[subject.id] = try self.makeSubject(subject.lookup, rows).key.tag
+        case .unknown: break
+        }
       }
-      return tags
     }
-    return found
+    // The writer looks up what it may have to insert: its cache holds the pages then.
+    if create { try write(keys, body) } else { try read(keys, body) }
+    return tags
   }
+
+  private struct Wanted {
+    let id: String
+    let lookup: [UInt8]
+    let order: UInt64
+
+    init(id: String, lookup: [UInt8]) {
+      self.id = id
+      self.lookup = lookup
+      order = lookup.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+    }
+  }
+
+  /// Gives a subject that was not found a key.
+  func makeSubject(_ lookup: [UInt8], _ rows: SubjectRows) throws -> SubjectRow {
+    let (secret, wrapped) = random.withLock { random in
+      let secret = random.secret(32)
+      let wrapped = AEAD.seal(
+        secret.exportBytes(), key: rows.keys.wrap, additionalData: lookup, using: &random)
+      return (secret, wrapped)
+    }
+    return SubjectRow(id: try rows.insert(lookup, wrapped), key: SubjectKey(secret))
+  }
+
+  // MARK: What the log acknowledged
 
   /// Remembers that the ledger acknowledged entries of this node in a tree of `treeSize` entries.
   package func noteAcknowledged(treeSize: UInt64) throws(LedgerError) {
     try database.ledgerWrite { db in
       guard try Self.acknowledged(db) < treeSize else { return }
-      try db.execute(
-        sql: "INSERT OR REPLACE INTO vault (field, value) VALUES ('acknowledged', ?)",
-        arguments: [Data(String(treeSize).utf8)])
+      try Self.setField("acknowledged", Array(String(treeSize).utf8), db)
     }
   }
 
@@ -122,70 +196,111 @@ package final class SubjectVault: Sendable {
   }
 
   private static func acknowledged(_ db: Database) throws -> UInt64 {
-    guard let value = try Data.fetchOne(db, sql: "SELECT value FROM vault WHERE field = 'acknowledged'")
-    else { return 0 }
+    guard let value = try field("acknowledged", db) else { return 0 }
     return UInt64(String(decoding: value, as: UTF8.self)) ?? .max
   }
+}
 
-  /// Records that the subjects' data were used in a round: unknown subjects are ignored, repeated calls
-  /// change nothing.
-  package func recordUse(
-    sessionID: Digest, round: UInt64, subjects: [String], timeMs: Int64
-  ) throws(LedgerError) {
-    try database.ledgerWrite { db in
-      let insert = try db.cachedStatement(
-        sql: """
-          INSERT OR IGNORE INTO use (lookup, session, round, time)
-            SELECT lookup, ?, ?, ? FROM subject WHERE lookup = ?
-          """)
-      for id in subjects {
-        try insert.execute(
-          arguments: [Data(sessionID.bytes), Int64(bitPattern: round), timeMs, Data(lookup(id))])
-      }
-    }
-  }
+// MARK: - Access to the file
 
-  /// The rounds that used the subject's data, oldest first.
-  package func rounds(of subjectID: String) throws(LedgerError) -> [RoundUse] {
+extension SubjectVault {
+  var heldKeys: VaultKeys { keys.withLock { $0 } }
+
+  /// Reads on one snapshot, whose rows are under the keys that this object holds.
+  func read<Result>(_ keys: VaultKeys, _ body: (Database) throws -> Result) throws(LedgerError) -> Result {
     try database.ledgerRead { db in
-      try Row.fetchAll(
-        db, sql: "SELECT session, round, time FROM use WHERE lookup = ? ORDER BY time, round",
-        arguments: [Data(lookup(subjectID))]
-      ).map { row in
-        let session = try row.decode(Data.self, atIndex: 0)
-        return RoundUse(
-          sessionID: try Digest(Array(session)),
-          round: UInt64(bitPattern: try row.decode(Int64.self, atIndex: 1)),
-          timeMs: try row.decode(atIndex: 2))
-      }
+      try keys.requireCurrent(db, path)
+      return try body(db)
     }
   }
 
-  private func lookUp(_ subjectIDs: [String], _ db: Database) throws -> [String: SubjectTag] {
-    let select = try db.cachedStatement(sql: "SELECT wrapped FROM subject WHERE lookup = ?")
-    var tags: [String: SubjectTag] = [:]
-    for id in subjectIDs where tags[id] == nil {
-      let lookup = lookup(id)
-      guard let wrapped = try Data.fetchOne(select, arguments: [Data(lookup)]) else { continue }
-      guard let bytes = try? AEAD.open(Array(wrapped), key: keyEncryptionKey, additionalData: lookup),
-        bytes.count == 32
-      else { throw LedgerError.damagedVault(path: path) }
-      tags[id] = try tag(SecretBytes(copying: bytes))
+  /// A durable transaction on rows that are under the keys that this object holds: after a rotation by
+  /// another process nothing may be written under the old ones.
+  func write<Result>(_ keys: VaultKeys, _ body: (Database) throws -> Result) throws(LedgerError) -> Result {
+    try database.ledgerWrite { db in
+      try keys.requireCurrent(db, path)
+      return try body(db)
     }
-    return tags
   }
 
-  private func tag(_ secret: SecretBytes) throws -> SubjectTag {
-    try SubjectTag(Hash.blake2b(Array("tag".utf8), key: secret).bytes)
-  }
-
-  private func lookup(_ subjectID: String) -> [UInt8] {
-    Hash.blake2b(domain: "accord vault subject v1", [Array(subjectID.utf8)], key: lookupKey).bytes
-  }
-
-  private func seal(_ bytes: [UInt8], additionalData: [UInt8]) -> [UInt8] {
-    random.withLock {
-      AEAD.seal(bytes, key: keyEncryptionKey, additionalData: additionalData, using: &$0)
+  func withoutTransaction(_ body: (Database) throws -> Void) throws(LedgerError) {
+    try DurableDatabase.passing(path, { LedgerError.storage($0) }) {
+      try database.pool.writeWithoutTransaction(body)
     }
+  }
+
+  static func field(_ name: String, _ db: Database) throws -> [UInt8]? {
+    let statement = try db.cachedStatement(sql: "SELECT value FROM vault WHERE field = ?")
+    return try Data.fetchOne(statement, arguments: [name]).map { Array($0) }
+  }
+
+  static func setField(_ name: String, _ value: [UInt8], _ db: Database) throws {
+    try db.execute(
+      sql: "INSERT OR REPLACE INTO vault (field, value) VALUES (?, ?)", arguments: [name, Data(value)])
+  }
+}
+
+/// A subject whose key is open.
+struct SubjectRow {
+  let id: Int64
+  let key: SubjectKey
+}
+
+/// The statements on the table of subjects, inside a transaction of the caller.
+struct SubjectRows {
+  enum Found {
+    case known(SubjectRow)
+    /// The row's number.
+    case erasing(Int64)
+    case unknown
+  }
+
+  let db: Database
+  let keys: VaultKeys
+  private let erasing: Set<Int64>
+  private let select: Statement
+  private let insertion: Statement
+
+  init(_ db: Database, _ keys: VaultKeys) throws {
+    self.db = db
+    self.keys = keys
+    erasing = Set(try Int64.fetchAll(db, sql: "SELECT subject FROM erasing WHERE subject IS NOT NULL"))
+    select = try db.cachedStatement(sql: "SELECT id, wrapped FROM subject WHERE lookup = ?")
+    insertion = try db.cachedStatement(sql: "INSERT INTO subject (lookup, wrapped) VALUES (?, ?)")
+  }
+
+  func find(_ lookup: [UInt8]) throws -> Found {
+    guard let row = try Row.fetchOne(select, arguments: [Data(lookup)]) else { return .unknown }
+    let id: Int64 = try row.decode(atIndex: 0)
+    if erasing.contains(id) { return .erasing(id) }
+    return .known(try open(id, lookup, Array(try row.decode(Data.self, atIndex: 1))))
+  }
+
+  func open(_ id: Int64, _ lookup: [UInt8], _ wrapped: [UInt8]) throws -> SubjectRow {
+    guard let bytes = try? AEAD.open(wrapped, key: keys.wrap, additionalData: lookup), bytes.count == 32
+    else {
+      throw LedgerError.damagedVault(path: keys.path)
+    }
+    return SubjectRow(id: id, key: SubjectKey(SecretBytes(copying: bytes)))
+  }
+
+  /// The next rows in the order of their numbers, at most 4,096: number, lookup, wrapped key.
+  func after(_ id: Int64) throws -> [Row] {
+    let statement = try db.cachedStatement(
+      sql: "SELECT id, lookup, wrapped FROM subject WHERE id > ? ORDER BY id LIMIT 4096")
+    return try Row.fetchAll(statement, arguments: [id])
+  }
+
+  /// Opens a row of `after`.
+  func open(_ row: Row) throws -> (subject: SubjectRow, lookup: [UInt8]) {
+    let lookup = Array(try row.decode(Data.self, atIndex: 1))
+    let wrapped = Array(try row.decode(Data.self, atIndex: 2))
+    return (try open(row.decode(Int64.self, atIndex: 0), lookup, wrapped), lookup)
+  }
+
+  /// The new row's number.
+  func insert(_ lookup: [UInt8], _ wrapped: [UInt8]) throws -> Int64 {
+    try insertion.execute(arguments: [Data(lookup), Data(wrapped)])
+    return db.lastInsertedRowID
   }
 }

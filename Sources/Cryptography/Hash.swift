@@ -63,6 +63,36 @@ package enum Hash {
     second.withUnsafeBytes { hasher.update(bufferPointer: $0) }
     return Digest(unchecked: Array(hasher.finalize()))
   }
+
+  /// Hashes `count` pairs of neighbouring 32-byte nodes of a buffer to their parents, SHA-256(0x01 ‖ left ‖
+  /// right) (RFC 6962, 2.1): the pairs begin at byte `source`, the parents are written from byte `target` on.
+  /// The parents may overwrite the pairs (`target` <= `source`); otherwise the two must not overlap.
+  package static func sha256Nodes(
+    _ nodes: inout [UInt8], from source: Int, count: Int, to target: Int
+  ) {
+    precondition(
+      source >= 0 && target >= 0 && count >= 0 && source + 64 * count <= nodes.count
+        && target + 32 * count <= nodes.count, "the nodes are outside the buffer")
+    precondition(
+      target <= source || target >= source + 64 * count, "parents would overwrite pairs not yet hashed")
+    nodes.withUnsafeMutableBytes { nodes in
+      for index in 0..<count {
+        let start = source + 64 * index
+        // Copying the state after the prefix byte costs less than hashing that byte anew.
+        var hasher = nodePrefix
+        hasher.update(bufferPointer: UnsafeRawBufferPointer(rebasing: nodes[start..<(start + 64)]))
+        let parent = UnsafeMutableRawBufferPointer(rebasing: nodes[(target + 32 * index)...])
+        hasher.finalize().withUnsafeBytes { parent.copyMemory(from: $0) }
+      }
+    }
+  }
+
+  /// SHA-256 after the byte 0x01.
+  private static let nodePrefix = {
+    var hasher = SHA256()
+    withUnsafeBytes(of: UInt8(1)) { hasher.update(bufferPointer: $0) }
+    return hasher
+  }()
 }
 
 /// BLAKE2b-256 over bytes that arrive in pieces. One thread at a time; not copyable by value.

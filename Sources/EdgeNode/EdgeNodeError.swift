@@ -12,6 +12,8 @@ package enum EdgeNodeError: Error, Sendable, CustomStringConvertible {
   case file(path: String, reason: String)
   /// A record does not fit the store's schema.
   case record(number: Int, reason: String)
+  /// Somebody whose records are in a masked input has withdrawn: it is not sent.
+  case withdrawnAfterMasking(session: UInt64)
   /// The node's own budget does not allow the session.
   case budget(String)
 
@@ -22,6 +24,8 @@ package enum EdgeNodeError: Error, Sendable, CustomStringConvertible {
     case .badAnswer(let what, let reason): "the server's \(what) cannot be used: \(reason)"
     case .file(let path, let reason): "\(path): \(reason)"
     case .record(let number, let reason): "record \(number): \(reason)"
+    case .withdrawnAfterMasking(let session):
+      "session \(session): a customer withdrew after the input was masked, so it was not sent"
     case .budget(let reason): reason
     }
   }
@@ -31,6 +35,7 @@ package enum EdgeNodeError: Error, Sendable, CustomStringConvertible {
     switch self {
     case .unreachable: true
     case .refused(let code, _): code != "unknownNode" && code != "unauthorised"
+    case .withdrawnAfterMasking: true
     case .badAnswer, .file, .record, .budget: false
     }
   }

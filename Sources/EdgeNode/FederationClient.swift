@@ -14,7 +14,8 @@ package final class FederationClient: Sendable {
   private let http: HTTPClient
   /// What this client trusts.
   package let trust: TrustBundle
-  private let clock: @Sendable () -> UInt64
+  /// Milliseconds of UTC since 1970.
+  package let clock: @Sendable () -> UInt64
 
   /// Prepares a client; nothing is sent yet. Call `shutdown` before it goes.
   package init(trust: TrustBundle, clock: @escaping @Sendable () -> UInt64) throws(EdgeNodeError) {
@@ -79,8 +80,10 @@ package final class FederationClient: Sendable {
   }
 
   /// Uploads a masked input: a header, then the chunks of a secret stream sealed to the session's key.
+  /// - Parameter consent: the size of the log that consent was checked against last, and the root of the evidence.
   package func upload(
-    packed: [UInt8], session: SignedDescriptor, key: SigningKey, random: inout RandomStream
+    packed: [UInt8], consent: (ledgerSize: UInt64, evidenceRoot: Digest?), session: SignedDescriptor,
+    key: SigningKey, random: inout RandomStream
   ) async throws -> [UInt8] {
     let streamKey = random.secret(32)
     var writer = SecretStreamWriter(key: streamKey)
@@ -101,6 +104,8 @@ package final class FederationClient: Sendable {
     header.streamHeader = Data(writer.header)
     header.plainBytes = UInt64(packed.count)
     header.digest = Data(hash.finalize().bytes)
+    header.ledgerSize = consent.ledgerSize
+    header.evidenceRoot = Data(consent.evidenceRoot?.bytes ?? [])
     let payload = encodeMessage(header)
     var failures = 0
     while true {

@@ -43,7 +43,12 @@ package struct LocalStore: Sendable {
 
   /// Opens or creates the store of a node's data directory.
   package init(_ directory: DataDirectory) throws(StorageError) {
-    database = try DurableDatabase.open(directory.file("store.sqlite"), Self.schema)
+    try self.init(path: directory.file("store.sqlite"))
+  }
+
+  /// Opens the store in a file, also beside a running node.
+  package init(path: String) throws(StorageError) {
+    database = try DurableDatabase.open(path, Self.schema)
   }
 
   private func write<T>(_ body: (Database) throws -> T) throws(StorageError) -> T {
@@ -94,6 +99,15 @@ package struct LocalStore: Sendable {
         ])
       }
     }
+  }
+
+  /// Deletes everything about a subject, and empties the write-ahead log of it. Again: nothing.
+  package func erase(subject: String) throws(StorageError) {
+    try write { db in
+      try db.execute(sql: "DELETE FROM records WHERE subject = ?", arguments: [subject])
+      try db.execute(sql: "DELETE FROM populations WHERE subject = ?", arguments: [subject])
+    }
+    try database.truncateWriteAheadLog()
   }
 
   /// The schema of the imported records, or nil before the first import.

@@ -87,7 +87,7 @@ package struct NodeFiles: Sendable {
     let verifiers = try CheckpointVerifiers(
       origin: trust.federation, logKey: keys.log, freshnessKey: keys.freshness)
     return try LedgerMirror.open(
-      path: path + "/mirror.sqlite", verifiers: verifiers, operatorKey: keys.operator,
+      directory: path, verifiers: verifiers, operatorKey: keys.operator,
       maximumAgeSeconds: Int64(policy.maximumCheckpointAgeSeconds))
   }
 

@@ -22,6 +22,11 @@ package struct NodePolicy: Codable, Sendable, Equatable {
   package var minimumContributors: Int
   /// Oldest consent checkpoint, seconds.
   package var maximumCheckpointAgeSeconds: Int
+  /// Other witnesses that must lately have seen the ledger as this node sees it; nil means none.
+  package var witnessQuorum: Int?
+  /// Seconds between two canaries: a made-up customer agrees, withdraws, and must be denied in time. Nil means
+  /// an hour, 0 none.
+  package var canarySeconds: Int?
   /// Key-stream suites that this node masks with; nil allows all that its processor has.
   package var keyStreams: Set<String>?
 
@@ -29,7 +34,8 @@ package struct NodePolicy: Codable, Sendable, Equatable {
     purposes: Set<String>, regimes: Set<Regime> = [.optIn], budget: PrivacyBudget, minimumCohort: Int = 3,
     minimumSurvivors: Int = 2,
     minimumCorruptPermille: Int = 0, minimumContributors: Int = 1,
-    maximumCheckpointAgeSeconds: Int = 60, keyStreams: Set<String>? = nil
+    maximumCheckpointAgeSeconds: Int = 60, witnessQuorum: Int? = nil, canarySeconds: Int? = nil,
+    keyStreams: Set<String>? = nil
   ) {
     self.purposes = purposes
     self.regimes = regimes
@@ -39,6 +45,8 @@ package struct NodePolicy: Codable, Sendable, Equatable {
     self.minimumCorruptPermille = minimumCorruptPermille
     self.minimumContributors = minimumContributors
     self.maximumCheckpointAgeSeconds = maximumCheckpointAgeSeconds
+    self.witnessQuorum = witnessQuorum
+    self.canarySeconds = canarySeconds
     self.keyStreams = keyStreams
   }
 

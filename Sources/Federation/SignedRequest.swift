@@ -6,7 +6,8 @@ import Messages
 package struct SignedRequest: Sendable {
   /// What a request asks for; part of what is signed, so that one cannot be passed off as another.
   package enum Kind: String, Sendable, CaseIterable {
-    case invitation, model, advertise, neighbours, shares, input, consistency, quorum, unmask, ledgerAppend
+    case invitation, model, advertise, neighbours, shares, input, consistency, quorum, unmask, ledgerAppend,
+      cosign
     case task, taskCancel
   }
 

@@ -14,6 +14,12 @@ package enum MerkleLogError: Error, Equatable, Sendable, CustomStringConvertible
   case otherLog(expected: String, actual: String)
   /// The right edge of a tree does not belong to its size.
   case malformedEdge(size: UInt64)
+  /// A path, a tile of hashes or an entry bundle is not in the form of C2SP tlog-tiles.
+  case malformedTile(String)
+  /// A text is not a proof in the form of C2SP tlog-proof.
+  case malformedProof(String)
+  /// Two notes are about different trees, so that signatures of one do not belong to the other.
+  case otherCheckpoint
   /// A proof does not lead to the root.
   case wrongProof(String)
 
@@ -28,6 +34,9 @@ package enum MerkleLogError: Error, Equatable, Sendable, CustomStringConvertible
     case .otherLog(let expected, let actual):
       "the checkpoint is of the log \(actual), but the log here is \(expected)"
     case .malformedEdge(let size): "the stored right edge does not belong to a tree of \(size) entries"
+    case .malformedTile(let why): "the tile is not in the form of C2SP tlog-tiles: \(why)"
+    case .malformedProof(let why): "the text is not a transparency proof: \(why)"
+    case .otherCheckpoint: "the notes are about different checkpoints: their signatures cannot be merged"
     case .wrongProof(let what): "the \(what) proof does not lead to the root"
     }
   }

@@ -39,25 +39,20 @@ package struct InclusionProof: Hashable, Sendable {
 
   /// Checks that the leaf hash leads to the root (RFC 9162, 2.1.3.2).
   package func verify(leafHash: Digest, root: Digest) throws(MerkleLogError) {
-    guard index < size else { throw .wrongProof("inclusion") }
-    var position = index
-    var last = size - 1
-    var computed = leafHash
+    guard holds(leafHash: leafHash, root: root) else { throw .wrongProof("inclusion") }
+  }
+
+  /// Whether the leaf hash leads to the root: `verify` for those who check many proofs and count.
+  package func holds(leafHash: Digest, root: Digest) -> Bool { self.root(leafHash: leafHash) == root }
+
+  /// The root that the leaf hash leads to, or nil if the path does not fit to index and size.
+  package func root(leafHash: Digest) -> Digest? {
+    guard index < size, leafHash.isWhole else { return nil }
+    var fold = ProofFold(node: leafHash, position: index, last: size - 1)
     for sibling in path {
-      guard last != 0 else { throw .wrongProof("inclusion") }
-      if position & 1 == 1 || position == last {
-        computed = MerkleTree.nodeHash(sibling, computed)
-        while position & 1 == 0, position != 0 {
-          position >>= 1
-          last >>= 1
-        }
-      } else {
-        computed = MerkleTree.nodeHash(computed, sibling)
-      }
-      position >>= 1
-      last >>= 1
+      guard sibling.isWhole, fold.append(sibling) != nil else { return nil }
     }
-    guard last == 0, computed == root else { throw .wrongProof("inclusion") }
+    return fold.root
   }
 }
 
@@ -108,39 +103,82 @@ package struct ConsistencyProof: Hashable, Sendable {
 
   /// Checks that the proof leads from one root to the other (RFC 9162, 2.1.4.2).
   package func verify(oldRoot: Digest, newRoot: Digest) throws(MerkleLogError) {
-    guard oldSize <= newSize else { throw .wrongProof("consistency") }
+    guard holds(oldRoot: oldRoot, newRoot: newRoot) else { throw .wrongProof("consistency") }
+  }
+
+  /// Whether the proof leads from one root to the other: `verify` for those who check many and count.
+  package func holds(oldRoot: Digest, newRoot: Digest) -> Bool {
+    guard oldSize <= newSize else { return false }
     if oldSize == newSize || oldSize == 0 {
       let isFine = path.isEmpty && (oldSize == 0 ? oldRoot == MerkleTree.emptyRoot : oldRoot == newRoot)
-      guard isFine, newSize != 0 || newRoot == MerkleTree.emptyRoot else { throw .wrongProof("consistency") }
-      return
+      return isFine && (newSize != 0 || newRoot == MerkleTree.emptyRoot)
     }
-    let nodes = oldSize.nonzeroBitCount == 1 ? [oldRoot] + path : path
-    guard let first = nodes.first else { throw .wrongProof("consistency") }
-    var position = oldSize - 1
-    var last = newSize - 1
-    while position & 1 == 1 {
-      position >>= 1
-      last >>= 1
-    }
-    var old = first
-    var new = first
-    for node in nodes.dropFirst() {
-      guard last != 0 else { throw .wrongProof("consistency") }
-      if position & 1 == 1 || position == last {
-        old = MerkleTree.nodeHash(node, old)
-        new = MerkleTree.nodeHash(node, new)
-        while position & 1 == 0, position != 0 {
-          position >>= 1
-          last >>= 1
-        }
-      } else {
-        new = MerkleTree.nodeHash(new, node)
-      }
-      position >>= 1
-      last >>= 1
-    }
-    guard last == 0, old == oldRoot, new == newRoot else { throw .wrongProof("consistency") }
+    guard let (old, new) = roots(oldRoot: oldRoot) else { return false }
+    return old == oldRoot && new == newRoot
   }
+
+  /// The two roots that the path leads to, or nil if it does not fit to the sizes (`oldSize` from 1 to below
+  /// `newSize`). The old tree's root enters only if that tree is complete, a power of two.
+  package func roots(oldRoot: Digest) -> (old: Digest, new: Digest)? {
+    guard oldSize > 0, oldSize < newSize else { return nil }
+    let nodes = oldSize.nonzeroBitCount == 1 ? [oldRoot] + path : path
+    guard let first = nodes.first, nodes.allSatisfy(\.isWhole) else { return nil }
+    // The largest complete subtree at the old tree's right edge, which both trees have.
+    let level = UInt64(oldSize.trailingZeroBitCount)
+    var new = ProofFold(node: first, position: (oldSize - 1) >> level, last: (newSize - 1) >> level)
+    var old = NodeFold(first)
+    for node in nodes.dropFirst() {
+      switch new.append(node) {
+      case .left: old.append(left: node)
+      case .right: break
+      case nil: return nil
+      }
+    }
+    guard let newRoot = new.root else { return nil }
+    return (old.digest, newRoot)
+  }
+}
+
+/// What both verifications do: it leads a complete node, sibling by sibling, to the root of a tree
+/// (RFC 9162, 2.1.3.2 and 2.1.4.2).
+package struct ProofFold: Hashable, Sendable {
+  /// On which side of the node its sibling stands.
+  package enum Side: Hashable, Sendable {
+    case left, right
+  }
+
+  private var node: NodeFold
+  private var position: UInt64
+  private var last: UInt64
+
+  /// Begins at the node at `position` of its level; `last` is the position of the level's last node, which
+  /// may be incomplete.
+  package init(node: Digest, position: UInt64, last: UInt64) {
+    self.node = NodeFold(node)
+    self.position = position
+    self.last = last
+  }
+
+  /// Goes on to the parent, or returns nil if the node is the root already.
+  package mutating func append(_ sibling: Digest) -> Side? {
+    guard last != 0 else { return nil }
+    let side: Side = position & 1 == 1 || position == last ? .left : .right
+    if side == .left {
+      node.append(left: sibling)
+      while position & 1 == 0, position != 0 {
+        position >>= 1
+        last >>= 1
+      }
+    } else {
+      node.append(right: sibling)
+    }
+    position >>= 1
+    last >>= 1
+    return side
+  }
+
+  /// The root, or nil if the node is below it.
+  package var root: Digest? { last == 0 ? node.digest : nil }
 }
 
 /// The root of the tree of the first `size` leaves, from the complete nodes of a larger tree.

@@ -46,7 +46,7 @@ package struct SignedNote: Hashable, Sendable {
     for line in lines { signatures.append(try Self.parse(line)) }
   }
 
-  private static func parse(_ line: ArraySlice<UInt8>) throws(MerkleLogError) -> SignatureLine {
+  static func parse(_ line: ArraySlice<UInt8>) throws(MerkleLogError) -> SignatureLine {
     let parts = line.split(separator: 0x20, omittingEmptySubsequences: false)
     guard parts.count == 3, Array(parts[0]) == Array("—".utf8) else {
       throw .malformedNote("a signature line is not of the form “— name base64”")
@@ -67,14 +67,14 @@ package struct SignedNote: Hashable, Sendable {
   /// The note as it is stored and sent.
   package var encoded: String {
     signatures.reduce(into: text + "\n") { note, line in
-      note += "— \(line.name) \(Base64.encode(line.keyID + line.signature))\n"
+      note += line.encoded
     }
   }
 
   /// Adds an Ed25519 signature of the text.
   package mutating func sign(name: String, key: SigningKey) throws(MerkleLogError) {
     let verifier = try NoteVerifier(name: name, algorithm: .ed25519, key: key.verifyingKey)
-    signatures.append(
+    try insert(
       SignatureLine(name: name, keyID: verifier.keyID, signature: key.sign(Array(text.utf8)).bytes))
   }
 
@@ -85,7 +85,7 @@ package struct SignedNote: Hashable, Sendable {
     let verifier = try NoteVerifier(name: name, algorithm: .cosignatureV1, key: key.verifyingKey)
     let time = withUnsafeBytes(of: timestampSeconds.bigEndian) { Array($0) }
     let signature = key.sign(cosignedMessage(timestampSeconds: timestampSeconds)).bytes
-    signatures.append(SignatureLine(name: name, keyID: verifier.keyID, signature: time + signature))
+    try insert(SignatureLine(name: name, keyID: verifier.keyID, signature: time + signature))
   }
 
   /// What a key's signature says: for a cosignature the time of signing, for an Ed25519 signature nil.
@@ -114,6 +114,14 @@ package struct SignedNote: Hashable, Sendable {
       else { throw .wrongSignature(by: verifier.name) }
       return timestamp
     }
+  }
+
+  /// Appends a line; a note with `maximumSignatures` lines refuses it, for nobody could read it then.
+  mutating func insert(_ line: SignatureLine) throws(MerkleLogError) {
+    guard signatures.count < Self.maximumSignatures else {
+      throw .malformedNote("it has too many signatures")
+    }
+    signatures.append(line)
   }
 
   private func cosignedMessage(timestampSeconds: UInt64) -> [UInt8] {

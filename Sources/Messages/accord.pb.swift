@@ -522,6 +522,12 @@ package nonisolated struct WireInputHeader: Sendable {
   /// 32: BLAKE2b of the encrypted chunks, domain "accord/v1/input"
   package var digest: Data = Data()
 
+  /// entries of the ledger that consent was checked against last
+  package var ledgerSize: UInt64 = 0
+
+  /// 32: root of the node's evidence (CONSENT-LEDGER.md, section 6), or empty
+  package var evidenceRoot: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -655,7 +661,7 @@ package nonisolated struct WireLedgerAppend: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var leaves: [Data] = []
+  package var statements: [Data] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -673,6 +679,12 @@ package nonisolated struct WireLedgerReceipt: Sendable {
 
   /// 32 each
   package var proof: [Data] = []
+
+  /// with the statement, that is the leaf
+  package var recordedMs: UInt64 = 0
+
+  /// the leaf, if it says the same under another batch's signature
+  package var leaf: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -700,6 +712,47 @@ package nonisolated struct WireLedgerEntries: Sendable {
   // methods supported on all messages.
 
   package var leaves: [Data] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// A checkpoint with the sender's cosignature.
+package nonisolated struct WireCosigned: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var note: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct WireWitnessSighting: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 32: the witness
+  package var key: Data = Data()
+
+  /// the last checkpoint that it cosigned
+  package var note: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct WireWitnesses: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var sightings: [WireWitnessSighting] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1654,7 +1707,7 @@ nonisolated extension WireShareDelivery: SwiftProtobuf.Message, SwiftProtobuf._M
 
 nonisolated extension WireInputHeader: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".InputHeader"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}sealed_key\0\u{3}stream_header\0\u{3}plain_bytes\0\u{1}digest\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}sealed_key\0\u{3}stream_header\0\u{3}plain_bytes\0\u{1}digest\0\u{3}ledger_size\0\u{3}evidence_root\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1666,6 +1719,8 @@ nonisolated extension WireInputHeader: SwiftProtobuf.Message, SwiftProtobuf._Mes
       case 2: try { try decoder.decodeSingularBytesField(value: &self.streamHeader) }()
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.plainBytes) }()
       case 4: try { try decoder.decodeSingularBytesField(value: &self.digest) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.ledgerSize) }()
+      case 6: try { try decoder.decodeSingularBytesField(value: &self.evidenceRoot) }()
       default: break
       }
     }
@@ -1684,6 +1739,12 @@ nonisolated extension WireInputHeader: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if !self.digest.isEmpty {
       try visitor.visitSingularBytesField(value: self.digest, fieldNumber: 4)
     }
+    if self.ledgerSize != 0 {
+      try visitor.visitSingularUInt64Field(value: self.ledgerSize, fieldNumber: 5)
+    }
+    if !self.evidenceRoot.isEmpty {
+      try visitor.visitSingularBytesField(value: self.evidenceRoot, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1692,6 +1753,8 @@ nonisolated extension WireInputHeader: SwiftProtobuf.Message, SwiftProtobuf._Mes
     if lhs.streamHeader != rhs.streamHeader {return false}
     if lhs.plainBytes != rhs.plainBytes {return false}
     if lhs.digest != rhs.digest {return false}
+    if lhs.ledgerSize != rhs.ledgerSize {return false}
+    if lhs.evidenceRoot != rhs.evidenceRoot {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1979,7 +2042,7 @@ nonisolated extension WireSessionOutcome: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension WireLedgerAppend: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LedgerAppend"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}leaves\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}statements\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1987,21 +2050,21 @@ nonisolated extension WireLedgerAppend: SwiftProtobuf.Message, SwiftProtobuf._Me
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeRepeatedBytesField(value: &self.leaves) }()
+      case 1: try { try decoder.decodeRepeatedBytesField(value: &self.statements) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.leaves.isEmpty {
-      try visitor.visitRepeatedBytesField(value: self.leaves, fieldNumber: 1)
+    if !self.statements.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.statements, fieldNumber: 1)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireLedgerAppend, rhs: WireLedgerAppend) -> Bool {
-    if lhs.leaves != rhs.leaves {return false}
+    if lhs.statements != rhs.statements {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2009,7 +2072,7 @@ nonisolated extension WireLedgerAppend: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension WireLedgerReceipt: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LedgerReceipt"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{3}tree_size\0\u{1}proof\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{3}tree_size\0\u{1}proof\0\u{3}recorded_ms\0\u{1}leaf\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2020,6 +2083,8 @@ nonisolated extension WireLedgerReceipt: SwiftProtobuf.Message, SwiftProtobuf._M
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.index) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.treeSize) }()
       case 3: try { try decoder.decodeRepeatedBytesField(value: &self.proof) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.recordedMs) }()
+      case 5: try { try decoder.decodeSingularBytesField(value: &self.leaf) }()
       default: break
       }
     }
@@ -2035,6 +2100,12 @@ nonisolated extension WireLedgerReceipt: SwiftProtobuf.Message, SwiftProtobuf._M
     if !self.proof.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.proof, fieldNumber: 3)
     }
+    if self.recordedMs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.recordedMs, fieldNumber: 4)
+    }
+    if !self.leaf.isEmpty {
+      try visitor.visitSingularBytesField(value: self.leaf, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2042,6 +2113,8 @@ nonisolated extension WireLedgerReceipt: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.index != rhs.index {return false}
     if lhs.treeSize != rhs.treeSize {return false}
     if lhs.proof != rhs.proof {return false}
+    if lhs.recordedMs != rhs.recordedMs {return false}
+    if lhs.leaf != rhs.leaf {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2107,6 +2180,101 @@ nonisolated extension WireLedgerEntries: SwiftProtobuf.Message, SwiftProtobuf._M
 
   package static func ==(lhs: WireLedgerEntries, rhs: WireLedgerEntries) -> Bool {
     if lhs.leaves != rhs.leaves {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireCosigned: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Cosigned"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}note\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.note) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.note.isEmpty {
+      try visitor.visitSingularStringField(value: self.note, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireCosigned, rhs: WireCosigned) -> Bool {
+    if lhs.note != rhs.note {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireWitnessSighting: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".WitnessSighting"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}note\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.key) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.note) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.key.isEmpty {
+      try visitor.visitSingularBytesField(value: self.key, fieldNumber: 1)
+    }
+    if !self.note.isEmpty {
+      try visitor.visitSingularStringField(value: self.note, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireWitnessSighting, rhs: WireWitnessSighting) -> Bool {
+    if lhs.key != rhs.key {return false}
+    if lhs.note != rhs.note {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireWitnesses: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Witnesses"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}sightings\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.sightings) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.sightings.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.sightings, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireWitnesses, rhs: WireWitnesses) -> Bool {
+    if lhs.sightings != rhs.sightings {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -7,7 +7,7 @@ package struct Table: Equatable, Sendable {
   /// Where the table came from, for error sentences.
   package let path: String
   /// The line (from 1) on which each record begins.
-  let lines: [Int]
+  package let lines: [Int]
 
   /// A table whose records have one line each.
   ///

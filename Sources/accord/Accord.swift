@@ -18,10 +18,11 @@ struct Accord: AsyncParsableCommand {
         accord demo --data customers.csv --label Churn --subject CustomerID --epsilon 8
         accord ledger verify --data server-data
       """,
-    version: "accord 0.1.0 (protocol 1)",
+    version: "accord 0.3.0 (protocol 2)",
     subcommands: [
       DemoCommand.self, ServerCommand.self, NodeCommand.self, KeysCommand.self, TaskCommand.self,
-      ModelCommand.self, ConsentCommand.self, SubjectCommand.self, LedgerCommand.self,
+      ModelCommand.self, PolicyCommand.self, OfficerCommand.self, ConsentCommand.self,
+      SubjectCommand.self, RequestCommand.self, LedgerCommand.self, ReportCommand.self,
       PrivacyCommand.self, SecureAggregationCommand.self, BenchCommand.self,
     ])
 }

@@ -6,10 +6,12 @@ import SecureAggregation
 import Simulation
 
 /// `accord bench …`
-struct BenchCommand: ParsableCommand {
+struct BenchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure the product on this machine.",
-    subcommands: [SecureAggregationBench.self, PrivacyBench.self])
+    subcommands: [
+      SecureAggregationBench.self, PrivacyBench.self, LedgerBench.self, WithdrawalBench.self,
+    ])
 
   struct SecureAggregationBench: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -3,24 +3,44 @@ import Consent
 import ConsentLedger
 import Cryptography
 import EdgeNode
+import Federation
 import Foundation
-import Simulation
 import Storage
 
 /// How and for what consent was taken; options of `consent record` and `consent import`.
 struct CircumstanceOptions: ParsableArguments {
-  @Option(help: "The purpose.") var purpose: String = "churn"
-  @Option(help: "The purpose's version.") var purposeVersion = 1
-  @Option(help: "Legal basis.") var legalBasis = "eu-gdpr:A6-1-a"
-  @Option(help: "Jurisdiction, such as EU or US-CA.") var jurisdiction = "EU"
-  @Option(help: "SHA-256 of the notice shown, hexadecimal.") var notice = ""
-  @Option(help: "Where: store, web, app, phone, …") var channel = "store"
-  @Option(help: "How: spoken, signature, checkbox, …") var method = "spoken"
+  @Option(help: "The purpose: an id of the policy in force, or * for all (denials only).")
+  var purpose: String = "churn"
+  @Option(help: "Where the customer lives, such as DE or US-CA; unknown counts as the strictest.")
+  var jurisdiction = "unknown"
+  @Option(help: "unknown, under-13, 13, 14, 15, 16-17 or adult.") var age = AgeBand.adult.rawValue
+  @Option(help: "Who spoke: customer, guardian, agent, controller, authority or system.")
+  var actor = ActorRole.customer.rawValue
+  @Option(help: "Language of the notice shown; picks the policy's notice.") var language: String?
+  @Option(help: "SHA-256 of the notice shown, if it is not the policy's in that language.")
+  var notice: String?
+  @Option(help: "SHA-256 of the screen as it was shown.") var screen: String?
+  @Option(help: "Legal basis, if it is not the policy's.") var legalBasis: String?
+  @Option(help: "Where: store-till, web, app, phone, …") var channel = "store-till"
+  @Option(help: "How: spoken, signature, checkbox, toggle, …") var method = "spoken"
+  @Option(help: "Who entered it: a till, an employee number. Default: the node's name.")
+  var recorder: String?
 
-  var circumstances: ConsentRecorder.Circumstances {
-    ConsentRecorder.Circumstances(
-      purpose: Purpose(id: purpose, version: purposeVersion), legalBasis: legalBasis,
-      jurisdiction: jurisdiction, noticeHash: notice, channel: channel, method: method)
+  func circumstances() throws -> ConsentRecorder.Circumstances {
+    guard let age = AgeBand(rawValue: age) else {
+      throw ValidationError("--age must be \(AgeBand.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    guard let actor = ActorRole(rawValue: actor) else {
+      throw ValidationError("--actor must be \(ActorRole.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    var circumstances = ConsentRecorder.Circumstances(
+      purpose: purpose, jurisdiction: jurisdiction, ageBand: age, actor: actor, channel: channel,
+      method: method, language: language)
+    circumstances.noticeHash = notice
+    circumstances.screenHash = screen
+    circumstances.legalBasis = legalBasis
+    circumstances.recorder = recorder
+    return circumstances
   }
 }
 
@@ -28,78 +48,65 @@ struct CircumstanceOptions: ParsableArguments {
 struct ConsentCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "consent", abstract: "Record what customers permit, refuse and withdraw.",
-    subcommands: [Record.self, Import.self])
+    subcommands: [Record.self, ConsentImport.self, Notice.self])
 
   struct Record: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Record one decision; prints its place in the ledger once it is durable.",
       discussion: """
-        States: given, refused, withdrawn, requested, objected, restricted, opted-out.
+        States: \(ConsentState.allCases.map(\.rawValue).joined(separator: ", ")).
 
         Examples:
-          accord consent record --data store-1 --subject 50001 --state given
-          accord consent record --data store-1 --subject 50001 --state withdrawn
+          accord consent record --data store-1 --subject 50001 --state given --jurisdiction DE --language de
+          accord consent record --data store-1 --subject 50001 --state withdrawn --receipt 50001.tlog-proof
         """)
     @Option(help: "The node's data directory.") var data: String
     @Option(help: "The customer.") var subject: String
     @Option(help: "The decision.") var state: String
+    @Option(help: "Key of idempotence, 32 hexadecimal digits; default: a new one.") var eventID: String?
+    @Option(help: "Steps that the customer needed.") var steps: Int?
+    @Option(help: "Milliseconds that the customer needed.") var durationMs: Int64?
+    @Option(help: "What the customer said, kept sealed in the vault.") var text: String?
+    @Option(help: "Write the customer's receipt (C2SP tlog-proof) to this file.") var receipt: String?
     @OptionGroup var circumstances: CircumstanceOptions
 
     func run() async throws {
-      let entry = ConsentRecorder.Entry(
-        subject: subject, state: try parseState(state), timeMs: Int64(nowMilliseconds()))
+      var entry = ConsentRecorder.Entry(
+        subject: subject, state: try parseState(state), timeMs: Int64(nowMilliseconds()),
+        eventID: try eventID.map { try EventID(hex: $0) })
+      entry.steps = steps
+      entry.durationMs = durationMs
+      if let text { entry.payload = ConsentPayload(customerID: subject, text: text) }
       let receipts = try await Recording.record(
-        [entry], node: data, circumstances: circumstances.circumstances)
-      for receipt in receipts {
+        [entry], node: data, circumstances: try circumstances.circumstances())
+      for proof in receipts {
         Console.write(
-          "\(state) of \(subject) is entry \(receipt.index) of the ledger (proven in a tree of \(receipt.treeSize))"
+          "\(state) of \(subject) is entry \(proof.index) of the ledger (proven in a tree of \(proof.treeSize))"
         )
+        if let receipt {
+          try Data(proof.proven.text.utf8).write(to: URL(fileURLWithPath: receipt), options: .atomic)
+        }
       }
     }
   }
+}
 
-  struct Import: AsyncParsableCommand {
+extension ConsentCommand {
+  struct Notice: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Record the decisions of a CSV file with the columns subject and state.",
-      discussion: """
-        Nothing is recorded unless every row can be read. An optional column event_id (32 hexadecimal
-        digits) makes a repeated import harmless.
-
-        Example:
-          accord consent import decisions.csv --data store-1
-        """)
+      abstract: "Keep a notice's text at a node, for reports and access packages; prints its hash.",
+      discussion:
+        "Example:\n  accord consent notice policies/notice-77204c26.txt --language de --data store-1")
+    @Argument(help: "The text as customers see it.") var file: String
+    @Option(help: "Its language.") var language: String
     @Option(help: "The node's data directory.") var data: String
-    @Argument(help: "The CSV file.") var file: String
-    @OptionGroup var circumstances: CircumstanceOptions
 
-    func run() async throws {
-      let table = try TableReader.read(path: file)
-      func column(_ name: String) throws -> Int {
-        guard let index = table.columns.firstIndex(of: name) else {
-          throw CommandFailure(
-            "\(file) has no column “\(name)”; it has: \(table.columns.joined(separator: ", "))")
-        }
-        return index
+    func run() throws {
+      guard let text = String(validating: try readFile(file), as: UTF8.self) else {
+        throw CommandFailure("\(file) is no text in UTF-8")
       }
-      let subject = try column("subject")
-      let state = try column("state")
-      let event = table.columns.firstIndex(of: "event_id")
-      let now = Int64(nowMilliseconds())
-      var entries: [ConsentRecorder.Entry] = []
-      for (number, row) in table.rows.enumerated() {
-        do {
-          guard !row[subject].isEmpty else { throw CommandFailure("the subject is empty") }
-          entries.append(
-            ConsentRecorder.Entry(
-              subject: row[subject], state: try parseState(row[state]), timeMs: now,
-              eventID: try event.map { try EventID(hex: row[$0]) }))
-        } catch {
-          throw CommandFailure("\(file), record \(number): \(error); nothing was recorded")
-        }
-      }
-      let receipts = try await Recording.record(
-        entries, node: data, circumstances: circumstances.circumstances)
-      Console.write("recorded \(receipts.count) decisions")
+      let hash = try NodeFiles(sharing: data).openVault().storeNotice(text, language: language)
+      Console.write("\(hash)")
     }
   }
 }
@@ -110,77 +117,28 @@ enum Recording {
   static func record(
     _ entries: [ConsentRecorder.Entry], node: String, circumstances: ConsentRecorder.Circumstances
   ) async throws -> [ConsentRecorder.Receipt] {
+    try await withRecorder(node: node) { try await $0.record(entries, circumstances) }
+  }
+
+  /// Opens a recorder over a node's files, whether the node runs or not.
+  static func withRecorder<Value>(
+    node: String, _ body: (ConsentRecorder) async throws -> Value
+  ) async throws -> Value {
     let files = try NodeFiles(sharing: node)
     let client = try FederationClient(trust: files.trust, clock: nowMilliseconds)
-    do {
-      let receipts = try await ConsentRecorder(files: files, client: client)
-        .record(entries, circumstances)
-      await client.shutdown()
-      return receipts
-    } catch {
-      await client.shutdown()
-      throw error
+    return try await client.closing {
+      let recorder = ConsentRecorder(
+        files: files, vault: try files.openVault(), client: client,
+        view: try await LedgerView.open(files, client: client))
+      return try await body(recorder)
     }
   }
 }
 
-private func parseState(_ text: String) throws -> ConsentState {
+func parseState(_ text: String) throws -> ConsentState {
   guard let state = ConsentState(rawValue: text) else {
     throw CommandFailure(
       "“\(text)” is no state; use one of: \(ConsentState.allCases.map(\.rawValue).joined(separator: ", "))")
   }
   return state
-}
-
-/// `accord subject …`
-struct SubjectCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "subject", abstract: "What a node knows about one customer's consent.",
-    subcommands: [Show.self, Rounds.self])
-
-  struct Show: ParsableCommand {
-    static let configuration = CommandConfiguration(
-      abstract: "Show a customer's events in the ledger and the decision in force.",
-      discussion: "Example:\n  accord subject show 50001 --data store-1")
-    @Argument(help: "The customer.") var subject: String
-    @Option(help: "The node's data directory.") var data: String
-    @Option(help: "The purpose.") var purpose = "churn"
-    @Option(help: "The purpose's version.") var purposeVersion = 1
-
-    func run() throws {
-      let files = try NodeFiles(sharing: data)
-      guard let tag = try files.openVault().tag(for: subject, create: false) else {
-        Console.write("\(subject): nothing was ever recorded; training is not permitted")
-        return
-      }
-      let mirror = try files.openMirror()
-      let events = try mirror.events(for: [tag], grantor: files.identity.verifyingKey)[tag] ?? []
-      Console.write("\(subject): tag \(tag)")
-      for event in events {
-        Console.write(
-          "  entry \(event.index): \(event.event.state.rawValue) for \(event.event.purpose) by \(event.event.recorder)"
-        )
-      }
-      let decision = decide(
-        events: events, purpose: Purpose(id: purpose, version: purposeVersion), regime: .optIn,
-        nowMs: Int64(nowMilliseconds()))
-      Console.write(
-        "training for \(purpose) is \(decision.permitted ? "permitted" : "not permitted") (\(decision.reason.rawValue)), as of \(mirror.size) verified entries"
-      )
-    }
-  }
-
-  struct Rounds: ParsableCommand {
-    static let configuration = CommandConfiguration(
-      abstract: "List the sessions that used a customer's records.",
-      discussion: "Example:\n  accord subject rounds 50001 --data store-1")
-    @Argument(help: "The customer.") var subject: String
-    @Option(help: "The node's data directory.") var data: String
-
-    func run() throws {
-      let uses = try NodeFiles(sharing: data).openVault().rounds(of: subject)
-      if uses.isEmpty { Console.write("\(subject): never used") }
-      for use in uses { Console.write("session \(use.round)  \(use.sessionID.hex.prefix(16))…") }
-    }
-  }
 }

@@ -34,11 +34,14 @@ struct NodeCommand: AsyncParsableCommand {
     @Option(help: "Purposes that the node trains for.") var purpose: [String] = ["churn"]
     @Option(help: "Most that any customer of this node may spend, or inf.") var epsilon: String = "8"
     @Option(help: "Delta of the node's budget.") var delta: Double = 1e-5
+    @Option(help: "Other nodes that must lately have seen the same ledger before this node trains.")
+    var witnessQuorum = 0
 
     func run() async throws {
       let policy = NodePolicy(
         purposes: Set(purpose),
-        budget: PrivacyBudget(epsilon: try parseEpsilon(epsilon), delta: delta))
+        budget: PrivacyBudget(epsilon: try parseEpsilon(epsilon), delta: delta),
+        witnessQuorum: witnessQuorum > 0 ? witnessQuorum : nil)
       try await Enrolment.enrol(
         path: data, name: name, trust: readFile(trust), policy: policy,
         operatorKey: KeyFile.load(operatorKey))
@@ -86,15 +89,30 @@ struct NodeCommand: AsyncParsableCommand {
         upload, confirm or unmask. Form STEP:N.
         """)
     var drill: String?
+    @Option(
+      help: """
+        Serve the shop's own systems on this port of --consent-host (0: any); they send the token of \
+        consent-api.token.
+        """)
+    var consentPort: Int?
+    @Option(help: "Address for --consent-port. Anything but this machine needs a TLS proxy in front.")
+    var consentHost = "127.0.0.1"
     @Option(help: .hidden) var withParent: Int32?
     @Flag(help: "For drills: keep what this node put into each sum, noise included, in its directory.")
     var keepInputs = false
     @OptionGroup var logging: LogOptions
 
+    func validate() throws {
+      if let consentPort, !(0...65_535).contains(consentPort) {
+        throw ValidationError("--consent-port must be from 0 to 65535")
+      }
+    }
+
     func run() async throws {
       ParentWatch.start(withParent)
       let daemon = try NodeDaemon(
         path: data, drill: try parsedDrill(), keepsInputs: keepInputs,
+        consentAddress: consentPort.map { NodeDaemon.ConsentAddress(host: consentHost, port: $0) },
         logger: try logging.logger("accord.node"))
       try await runUntilSignal { try await daemon.run() }
     }
@@ -126,6 +144,14 @@ struct NodeCommand: AsyncParsableCommand {
       Console.write("node \(status.name), process \(status.processID): \(status.activity)")
       Console.write("session \(status.session), round \(status.round), \(status.completedSessions) completed")
       Console.write("verified ledger entries: \(status.ledgerSize)")
+      if let doubt = status.ledgerDoubt { Console.write("the ledger is NOT believed: \(doubt)") }
+      if let witnesses = status.witnesses { Console.write("witnesses that see the same: \(witnesses)") }
+      if let canary = status.canary {
+        Console.write(
+          "canary for \(canary.purpose): "
+            + (canary.alarm ?? "denied \(canary.deniedAfterMs ?? 0) ms after its withdrawal"))
+      }
+      if let url = status.consentURL { Console.write("consent API: \(url)") }
       if let problem = status.lastProblem { Console.write("last problem: \(problem)") }
     }
   }
@@ -138,18 +164,19 @@ enum Enrolment {
     path: String, name: String, trust: [UInt8], policy: NodePolicy, operatorKey: SigningKey
   ) async throws {
     let files = try NodeFiles.create(path: path, name: name, trust: trust, policy: policy)
-    let client = try FederationClient(trust: files.trust, clock: nowMilliseconds)
-    let record = try EnrolmentRecord(
-      nodeKey: files.identity.verifyingKey, name: name, kind: .store, validFromMs: 0,
-      signedBy: operatorKey)
-    do {
-      _ = try await LedgerSubmission.send(
-        [LedgerEntry.enrolment(record).leafBytes()], client: client, key: operatorKey)
-    } catch {
-      await client.shutdown()
-      throw error
+    let record = EnrolmentRecord(
+      nodeKey: files.identity.verifyingKey, name: name, kind: .store, validFromMs: 0)
+    _ = try await send([.enrolment(record)], trust: files.trust, key: operatorKey)
+  }
+
+  /// Appends what a person or the operator signs.
+  static func send(
+    _ bodies: [EntryBody], trust: TrustBundle, key: SigningKey
+  ) async throws -> [LedgerSubmission.Proven] {
+    let client = try FederationClient(trust: trust, clock: nowMilliseconds)
+    return try await client.closing {
+      try await LedgerSubmission.send(SignedStatement.sign(bodies, key: key), client: client, key: key)
     }
-    await client.shutdown()
   }
 }
 

@@ -1,3 +1,4 @@
+import Consent
 import ConsentLedger
 import Cryptography
 import Federation
@@ -18,6 +19,12 @@ private final class HostedFederation {
   /// Where a session is cut off.
   enum Cut: String, CaseIterable, Sendable {
     case announced, advertised, shared, uploaded, confirmed, recordNotInLedger
+    /// Not cut off: customers withdraw while their node uploads.
+    case withdrawal
+
+    static let allCases: [Cut] = [
+      .announced, .advertised, .shared, .uploaded, .confirmed, .recordNotInLedger,
+    ]
   }
 
   let directory = FileManager.default.temporaryDirectory.appendingPathComponent(
@@ -55,16 +62,29 @@ private final class HostedFederation {
   func remove() { try? FileManager.default.removeItem(atPath: directory) }
 
   func enrol() async throws {
-    var append = WireLedgerAppend()
-    append.leaves = try nodes.enumerated().map { index, key in
-      Data(
-        try LedgerEntry.enrolment(
+    var random = RandomStream(testSeed: 99)
+    let officers = [SigningKey(using: &random), SigningKey(using: &random)]
+    let enrolments = (nodes.map { ($0, EnrolledKind.store) } + officers.map { ($0, .officer) }).enumerated()
+      .map { index, member in
+        EntryBody.enrolment(
           EnrolmentRecord(
-            nodeKey: key.verifyingKey, name: "node-\(index)", kind: .store, validFromMs: 0,
-            signedBy: operatorKey)
-        ).leafBytes())
-    }
-    _ = try await host?.append(Self.signed(.ledgerAppend, encodeMessage(append), operatorKey))
+            nodeKey: member.0.verifyingKey, name: "member-\(index)", kind: member.1, validFromMs: 0))
+      }
+    try await append(enrolments, operatorKey)
+    let template = try #require(PolicyTemplates.all.first { $0.name == "eu-retail" })
+    let policy = PolicyRecord(
+      document: try PolicyFile.read(template.yaml, file: "eu-retail.yaml").canonicalBytes, timeMs: 0)
+    try await append([.policy(policy)], officers[0])
+    let approval = ApprovalRecord(
+      id: try EventID([UInt8](repeating: 1, count: 16)), action: .policy, target: policy.digest, text: "yes",
+      timeMs: 0)
+    try await append([.approval(approval)], officers[1])
+  }
+
+  private func append(_ bodies: [EntryBody], _ key: SigningKey) async throws {
+    var append = WireLedgerAppend()
+    append.statements = try SignedStatement.sign(bodies, key: key).map { Data($0.bytes) }
+    _ = try await host?.append(Self.signed(.ledgerAppend, encodeMessage(append), key))
   }
 
   func submit(rounds: Int) async throws {
@@ -181,10 +201,13 @@ private final class HostedFederation {
     try pending.append(masked.packed)
     let input = try pending.finish()
     await host.endUpload(key.verifyingKey)
+    let checked = await host.ledger.size
+    if cut == .withdrawal { try await withdraw(key, index, host, checked, inputRequest, input) }
     let notice = try answer(
-      try await host.step(inputRequest, claimed: nil, event: .input(input, from: key.verifyingKey)) {
-        $0.notice(for: key.verifyingKey)
-      })
+      try await host.takeInput(
+        ReceivedInput(
+          request: inputRequest, input: input, ledgerSize: await host.ledger.size,
+          evidenceRoot: Hash.sha256([UInt8(index)]))))
     if cut == .uploaded { return descriptor }
     let confirmation = try round.confirm(notice)
     let quorum = try answer(
@@ -196,6 +219,30 @@ private final class HostedFederation {
     let reveal = try round.reveal(quorum)
     _ = try answer(try await host.outcome(try request(.unmask, reveal.wireBytes, sid), message: reveal))
     return descriptor
+  }
+
+  /// A withdrawal is acknowledged between the node's last check and the end of its upload: the upload that was
+  /// checked before is refused and leaves no trace.
+  private static func withdraw(
+    _ key: SigningKey, _ index: Int, _ host: FederationHost, _ checked: UInt64, _ request: SignedRequest,
+    _ input: CompleteInput
+  ) async throws {
+    var random = RandomStream(testSeed: 40 + UInt64(index))
+    let event = ConsentEvent(
+      eventID: try EventID(random.bytes(16)), subject: try SubjectTag(random.bytes(32)),
+      purpose: Purpose(id: "churn", version: 1), state: .withdrawn, regime: .optIn,
+      legalBasis: "eu-gdpr:A7-3", jurisdiction: "DE", channel: "web", method: "toggle", eventTimeMs: 1,
+      recorder: "till", recordID: try EventID(random.bytes(16)))
+    var append = WireLedgerAppend()
+    append.statements = [Data(try SignedStatement.sign(.consent(event), key: key).bytes)]
+    _ = try await host.append(signed(.ledgerAppend, encodeMessage(append), key))
+    let stale = ReceivedInput(request: request, input: input, ledgerSize: checked, evidenceRoot: nil)
+    do {
+      _ = try await host.takeInput(stale)
+      Issue.record("an input was taken although a withdrawal was acknowledged after its last check")
+    } catch let refusal as HostRefusal {
+      #expect(refusal.code == .consentChanged, "\(refusal)")
+    }
   }
 
   struct Crash: Error { let step: String }
@@ -260,6 +307,30 @@ private final class Flag: @unchecked Sendable {
     let recorded = Set(
       try BudgetBook(path: federation.directory + "/budget.sqlite").debits(of: "training").map(\.round))
     for round in task.progress.rounds { #expect(recorded.contains(round.session)) }
+  }
+
+  @Test fileprivate func `no input is taken that was checked before an acknowledged withdrawal`() async throws
+  {
+    let federation = try HostedFederation()
+    defer { federation.remove() }
+    try await federation.open()
+    try await federation.enrol()
+    try await federation.submit(rounds: 1)
+    _ = try await federation.runSession(cut: .withdrawal)
+    federation.close()
+    let ledger = LedgerVerifier.verify(directory: federation.directory)
+    #expect(ledger.verified, "\(ledger.firstProblem ?? "")")
+    #expect(ledger.counts.consents == 4 && ledger.counts.rounds == 1)
+    // The round's record names the policy and every survivor's evidence, in order.
+    let reader = try LedgerFileReader(directory: federation.directory)
+    let records = try reader.leaves(0..<reader.size).compactMap { leaf -> RoundRecord? in
+      guard case .round(let record) = try LedgerEntry(leaf: leaf).body else { return nil }
+      return record
+    }
+    let record = try #require(records.first)
+    #expect(record.result == .completed)
+    #expect(record.evidenceRoots == (0..<4).map { Hash.sha256([UInt8($0)]) }.sorted())
+    #expect(try record.policyHash == reader.rules().current?.digest)
   }
 
   private func debits(_ federation: HostedFederation) throws -> Int {

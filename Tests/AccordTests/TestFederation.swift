@@ -14,7 +14,7 @@ import Storage
 
 /// A small federation of real processes on loopback, in a directory that is removed afterwards.
 final class TestFederation {
-  static let circumstances = ConsentRecorder.Circumstances(purpose: Purpose(id: "churn", version: 1))
+  static let circumstances = DemoPolicy.circumstances
   let directory: String
   let data: RetailData
   let operatorKey: SigningKey
@@ -47,7 +47,13 @@ final class TestFederation {
     for _ in 0..<400 {
       guard process.isRunning else { throw CommandFailure("the server did not start: \(process.lastLine)") }
       if DurableFile.exists(serverPath + "/trust.json") {
+        let isFirst = trust.isEmpty
         trust = try readFile(serverPath + "/trust.json")
+        if isFirst {
+          _ = try await DemoPolicy.agree(
+            trust: try TrustBundle.decode(trust, source: serverPath), operatorKey: operatorKey,
+            directory: directory)
+        }
         return
       }
       try await Task.sleep(for: .milliseconds(50))

@@ -27,19 +27,18 @@ private final class Trap: Sendable {
     let trap = Trap()
     let lost = [.beforeStaging, .beforeStageCommit].contains(step)
     let before: SignedCheckpoint
-    let acknowledged: [LedgerEntry]
+    let acknowledged = try fixture.beginning() + fixture.consents(4)
     let attempted = [try fixture.consent(), try fixture.consent()]
     let mirror = try fixture.mirror()
     do {
       let ledger = try fixture.open { try trap.pass($0) }
-      acknowledged = [try fixture.enrolment()] + (try (0..<4).map { _ in try fixture.consent() })
       _ = try ledger.append(acknowledged, nowMs: startMs)
       try await ledger.advance(mirror, nowMs: startMs)
       before = try ledger.checkpoint(nowMs: startMs)
       trap.arm(step)
       #expect(throws: LedgerError.self) { try ledger.append(attempted, nowMs: startMs + 1000) }
       // Readers still see the last checkpoint, and a writer whose outcome is open takes nothing more.
-      #expect(ledger.size == 5 && ledger.root == before.checkpoint.root)
+      #expect(ledger.size == 9 && ledger.root == before.checkpoint.root)
       trap.arm(nil)
       if !lost {
         let error = #expect(throws: LedgerError.self) { try ledger.append([], nowMs: startMs) }
@@ -51,19 +50,21 @@ private final class Trap: Sendable {
       // Dropped without closing, like a killed process.
     }
     let ledger = try fixture.open()
-    #expect(ledger.size == (lost ? 5 : 7))
-    let report = LedgerVerifier.verify(directory: fixture.path)
+    #expect(ledger.size == (lost ? 9 : 11))
+    let report = LedgerVerifier.verify(directory: fixture.path, since: before)
     #expect(report.firstProblem == nil && report.size == ledger.size && report.counts.unsigned == 0)
-    let leaves = try ledger.entries(0..<5)
-    for (leaf, entry) in zip(leaves, acknowledged) { #expect(try leaf == entry.leafBytes()) }
+    for (leaf, statement) in zip(try ledger.entries(0..<9), acknowledged) {
+      #expect(try leaf == statement.leaf(recordedMs: startMs))
+    }
     // What was signed before is a prefix of what is signed now.
-    let proof = try ledger.consistencyProof(oldSize: 5, newSize: ledger.size)
+    let proof = try ledger.consistencyProof(oldSize: 9, newSize: ledger.size)
     try proof.verify(oldRoot: before.checkpoint.root, newRoot: ledger.root)
     // The retry gets receipts, once each.
     let receipts = try ledger.append(attempted, nowMs: startMs + 2000)
-    #expect(receipts.map(\.index) == [5, 6] && ledger.size == 7)
+    #expect(receipts.map(\.index) == [9, 10] && ledger.size == 11)
+    for (statement, receipt) in zip(attempted, receipts) { try receipt.prove(statement, fixture.verifiers) }
     try await ledger.advance(mirror, nowMs: startMs + 5000)
-    #expect(mirror.size == 7)
+    #expect(mirror.size == 11)
   }
 
   @Test(arguments: CommitStep.allCases)
@@ -71,39 +72,65 @@ private final class Trap: Sendable {
     let fixture = try Fixture()
     let trap = Trap()
     trap.arm(step)
+    let beginning = try fixture.beginning()
     do {
       let ledger = try fixture.open { try trap.pass($0) }
-      #expect(throws: LedgerError.self) { try ledger.append([fixture.enrolment()], nowMs: startMs) }
+      #expect(throws: LedgerError.self) { try ledger.append(beginning, nowMs: startMs) }
     }
     let ledger = try fixture.open()
-    #expect(try ledger.append([fixture.enrolment()], nowMs: startMs).first?.index == 0)
+    #expect(try ledger.append(beginning, nowMs: startMs).map(\.index) == [0, 1, 2, 3, 4])
+    #expect(ledger.rules.current != nil)
     #expect(LedgerVerifier.verify(directory: fixture.path).firstProblem == nil)
+  }
+
+  @Test func `everybody in a group whose outcome is open is told so`() async throws {
+    let fixture = try Fixture()
+    let trap = Trap()
+    let ledger = try fixture.begun { try trap.pass($0) }
+    trap.arm(.afterSignerState)
+    let statements = try (0..<8).map { _ in try fixture.consents(2) }
+    let errors = await withTaskGroup(of: LedgerError?.self) { group in
+      for append in statements {
+        group.addTask {
+          do throws(LedgerError) {
+            _ = try await ledger.append(group: append, nowMs: startMs)
+            return nil
+          } catch { return error }
+        }
+      }
+      return await group.reduce(into: []) { $0.append($1) }
+    }
+    #expect(errors.count == 8)
+    for error in errors {
+      guard case .commitUncertain = error else {
+        Issue.record("an append was told \(String(describing: error))")
+        continue
+      }
+    }
   }
 
   @Test func `a verifier accepts staged entries that no checkpoint covers yet and says so`() throws {
     let fixture = try Fixture()
     let trap = Trap()
-    let ledger = try fixture.open { try trap.pass($0) }
-    _ = try ledger.append([fixture.enrolment()], nowMs: startMs)
+    let ledger = try fixture.begun { try trap.pass($0) }
     trap.arm(.beforeSignerState)
     #expect(throws: LedgerError.commitUncertain(step: "afterStageCommit")) {
       try ledger.append([fixture.consent()], nowMs: startMs)
     }
     let report = LedgerVerifier.verify(directory: fixture.path)
-    #expect(report.firstProblem == nil && report.counts.unsigned == 1 && report.size == 2)
+    #expect(report.firstProblem == nil && report.counts.unsigned == 1 && report.size == 6)
   }
 
   @Test func `a staged entry that nobody signed stops the opening`() throws {
     let fixture = try Fixture()
     let trap = Trap()
     do {
-      let ledger = try fixture.open { try trap.pass($0) }
-      _ = try ledger.append([fixture.enrolment()], nowMs: startMs)
+      let ledger = try fixture.begun { try trap.pass($0) }
       trap.arm(.beforeSignerState)
       #expect(throws: LedgerError.self) { try ledger.append([fixture.consent()], nowMs: startMs) }
     }
-    let forged = try fixture.consent(by: fixture.stranger).leafBytes()
-    try fixture.tamper("UPDATE leaf SET bytes = ? WHERE idx = 1", [Data(forged)])
+    let forged = try fixture.consent(by: fixture.stranger).leaf(recordedMs: startMs)
+    try fixture.tamper("UPDATE leaf SET bytes = ? WHERE idx = 5", [Data(forged)])
     #expect(throws: LedgerError.notEnrolled(signer: fixture.stranger.verifyingKey)) { try fixture.open() }
   }
 }

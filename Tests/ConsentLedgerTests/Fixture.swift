@@ -12,11 +12,15 @@ let startMs: Int64 = 1_790_000_000_000
 
 /// The parties and files of a small federation, in a directory that goes with the object.
 final class Fixture {
+  static let origin = "accord.test/log"
+
   let path: String
   let logKey: SigningKey
   let freshnessKey: SigningKey
   let operatorKey: SigningKey
   let store: SigningKey
+  let officer: SigningKey
+  let secondOfficer: SigningKey
   let stranger: SigningKey
   private var random: RandomStream
 
@@ -28,6 +32,8 @@ final class Fixture {
     freshnessKey = SigningKey(using: &random)
     operatorKey = SigningKey(using: &random)
     store = SigningKey(using: &random)
+    officer = SigningKey(using: &random)
+    secondOfficer = SigningKey(using: &random)
     stranger = SigningKey(using: &random)
     self.random = random
   }
@@ -36,22 +42,41 @@ final class Fixture {
 
   func file(_ name: String) -> String { path + "/" + name }
 
+  func directory(_ name: String) throws -> String {
+    try FileManager.default.createDirectory(atPath: file(name), withIntermediateDirectories: true)
+    return file(name)
+  }
+
   func open(
-    faults: @escaping @Sendable (CommitStep) throws -> Void = { _ in }
+    directory: String? = nil, faults: @escaping @Sendable (CommitStep) throws -> Void = { _ in }
   ) throws -> LedgerStore {
     try LedgerStore.open(
-      directory: path, origin: "accord.test/log", logKey: logKey, freshnessKey: freshnessKey, faults: faults)
+      directory: directory ?? path, origin: Self.origin, logKey: logKey, freshnessKey: freshnessKey,
+      faults: faults)
+  }
+
+  /// A ledger with `beginning`: five entries.
+  func begun(
+    faults: @escaping @Sendable (CommitStep) throws -> Void = { _ in }
+  ) throws -> LedgerStore {
+    let ledger = try open(faults: faults)
+    _ = try ledger.append(beginning(), nowMs: startMs)
+    return ledger
   }
 
   var verifiers: CheckpointVerifiers {
     get throws {
       try CheckpointVerifiers(
-        origin: "accord.test/log", logKey: logKey.verifyingKey, freshnessKey: freshnessKey.verifyingKey)
+        origin: Self.origin, logKey: logKey.verifyingKey, freshnessKey: freshnessKey.verifyingKey)
     }
   }
 
-  func mirror(_ name: String = "mirror.sqlite") throws -> LedgerMirror {
-    try LedgerMirror.open(path: file(name), verifiers: verifiers, operatorKey: operatorKey.verifyingKey)
+  func mirror(
+    _ name: String = "node", operatorKey: VerifyingKey? = nil
+  ) throws -> LedgerMirror {
+    try LedgerMirror.open(
+      directory: directory(name), verifiers: verifiers,
+      operatorKey: operatorKey ?? self.operatorKey.verifyingKey)
   }
 
   func vault() throws -> SubjectVault {
@@ -60,53 +85,139 @@ final class Fixture {
       random: random.fork())
   }
 
-  func enrolment(_ key: SigningKey? = nil, kind: EnrolledKind = .store) throws -> LedgerEntry {
+  // MARK: Bodies
+
+  func id() throws -> EventID { try EventID(random.bytes(16)) }
+  func tag() throws -> SubjectTag { try SubjectTag(random.bytes(32)) }
+
+  func enrolment(_ key: SigningKey? = nil, kind: EnrolledKind = .store, name: String = "store-1") -> EntryBody
+  {
     .enrolment(
-      try EnrolmentRecord(
-        nodeKey: (key ?? store).verifyingKey, name: "store-1", kind: kind, validFromMs: startMs,
-        signedBy: operatorKey))
+      EnrolmentRecord(
+        nodeKey: (key ?? store).verifyingKey, name: name, kind: kind, validFromMs: startMs))
+  }
+
+  static func policy(version: Int = 1, purposes: [Purpose] = [purpose]) -> Policy {
+    Policy(
+      id: "retail", version: version,
+      controller: Controller(
+        name: "Example GmbH", address: "Hauptstr. 1, 10115 Berlin", contact: "privacy@example.org"),
+      establishment: "DE",
+      purposes: purposes.map { purpose in
+        PolicyPurpose(
+          id: purpose.id, version: purpose.version, title: "Recommendations",
+          description: "Products that fit what was bought.", dpia: "DPIA-7", dataCategories: ["purchases"],
+          retentionDays: 365,
+          jurisdictions: [
+            "DE": JurisdictionRule(regime: .optIn, legalBases: ["eu-gdpr:A6-1-a"]),
+            "US-CA": JurisdictionRule(regime: .optOut, legalBases: ["us-ca:opt-out"]),
+          ])
+      })
+  }
+
+  static let policyDocument = policy().canonicalBytes
+  static let policyDigest = Hash.sha256(policyDocument)
+
+  func proposal(_ policy: Policy = policy()) -> EntryBody {
+    .policy(PolicyRecord(document: policy.canonicalBytes, timeMs: startMs))
+  }
+
+  func approval(of target: Digest = policyDigest, _ action: ApprovalAction = .policy) throws -> EntryBody {
+    .approval(
+      ApprovalRecord(id: try id(), action: action, target: target, text: "read and agreed", timeMs: startMs))
   }
 
   func event(
     _ state: ConsentState = .given, of subject: SubjectTag? = nil, purpose: Purpose = purpose,
-    expires: Int64? = nil
+    expires: Int64? = nil, policy: Digest? = policyDigest
   ) throws -> ConsentEvent {
     ConsentEvent(
-      eventID: try EventID(random.bytes(16)), subject: try subject ?? SubjectTag(random.bytes(32)),
-      purpose: purpose, state: state, regime: .optIn, legalBasis: "eu-gdpr:A6-1-a", jurisdiction: "DE",
-      noticeHash: String(repeating: "ab", count: 32), channel: "web", method: "toggle", eventTimeMs: startMs,
-      expiresAtMs: expires, recorder: "till 3")
+      eventID: try id(), subject: try subject ?? tag(), purpose: purpose, state: state, regime: .optIn,
+      legalBasis: "eu-gdpr:A6-1-a", jurisdiction: "DE", channel: "web", method: "toggle",
+      eventTimeMs: startMs, recorder: "till 3", recordID: try id(),
+      noticeHash: String(repeating: "ab", count: 32), language: "de",
+      policyHash: state.isGrant ? policy?.hex : nil, expiresAtMs: expires, steps: 2, durationMs: 4100)
   }
 
-  func consent(_ event: ConsentEvent? = nil, by key: SigningKey? = nil) throws -> LedgerEntry {
-    try .consent(event ?? self.event(), signedBy: key ?? store)
+  func request(_ action: RequestRecord.Action = .received) throws -> EntryBody {
+    .request(
+      RequestRecord(
+        eventID: try id(), requestID: try id(), action: action, nature: .erasure, law: .gdpr,
+        manner: "web form", basis: action == .denied ? "no proof of identity" : nil, response: "noted",
+        subject: try tag(), timeMs: startMs))
   }
 
-  func round(_ number: UInt64 = 1, result: RoundResult = .completed) throws -> RoundRecord {
+  func round(_ number: UInt64 = 1, result: RoundResult = .completed) -> RoundRecord {
     RoundRecord(
       sessionID: Hash.sha256([UInt8(number)]), round: number, taskID: "churn", kind: "training",
       modelIn: Hash.sha256([1]), modelOut: result == .completed ? Hash.sha256([2]) : nil, purpose: purpose,
       checkpointSize: 3, checkpointRoot: Hash.sha256([3]), checkpointAgeSeconds: 4, participants: 5,
-      survivors: 4, dropped: 1, noisedEligible: 1017, evidenceRoots: [Hash.sha256([4])], epsilon: 0.1,
-      delta: 1e-6, unit: "user", mechanism: "skellam", startedMs: startMs, endedMs: startMs + 5000,
-      result: result, transcriptDigest: Hash.sha256([5]))
+      survivors: 4, dropped: 1, noisedEligible: 1017, evidenceRoots: [Hash.sha256([4])],
+      policyHash: Self.policyDigest, epsilon: 0.1, delta: 1e-6, unit: "user", mechanism: "skellam",
+      startedMs: startMs - 5000, endedMs: startMs, result: result, transcriptDigest: Hash.sha256([5]))
   }
 
-  /// A ledger with every kind of entry: the store's enrolment, four consents, a round, a notice, a consent.
+  func notice(_ text: String = "no budget left") throws -> EntryBody {
+    .notice(NoticeRecord(id: try id(), kind: "refusal", text: text, timeMs: startMs))
+  }
+
+  // MARK: Statements
+
+  func sign(_ body: EntryBody, by key: SigningKey) throws -> SignedStatement {
+    try SignedStatement.sign(body, key: key)
+  }
+
+  func consent(_ event: ConsentEvent? = nil, by key: SigningKey? = nil) throws -> SignedStatement {
+    try sign(.consent(event ?? self.event()), by: key ?? store)
+  }
+
+  /// Consents under one signature of the store.
+  func consents(_ count: Int, batchSize: Int = 64) throws -> [SignedStatement] {
+    try SignedStatement.sign(
+      try (0..<count).map { _ in .consent(try event()) }, key: store, batchSize: batchSize)
+  }
+
+  /// A store, two officers, and a policy of the first that the second approved.
+  func beginning(_ policy: Policy = policy()) throws -> [SignedStatement] {
+    try SignedStatement.sign(
+      [
+        enrolment(), enrolment(officer, kind: .officer, name: "officer-1"),
+        enrolment(secondOfficer, kind: .officer, name: "officer-2"),
+      ], key: operatorKey) + [
+        sign(proposal(policy), by: officer), sign(.approval(Self.approval(of: policy)), by: secondOfficer),
+      ]
+  }
+
+  static func approval(of policy: Policy) throws -> ApprovalRecord {
+    ApprovalRecord(
+      id: try EventID([UInt8](repeating: 9, count: 16)), action: .policy,
+      target: Hash.sha256(policy.canonicalBytes), text: "read and agreed", timeMs: startMs)
+  }
+
+  /// A ledger of 20 entries with every kind, in batches of one and of several, committed four times.
   func smallLedger() throws {
-    let ledger = try open()
-    _ = try ledger.append([enrolment()] + (0..<4).map { _ in try consent() }, nowMs: startMs)
-    let notice = NoticeRecord(
-      id: try EventID(random.bytes(16)), kind: "refusal", text: "no budget left", timeMs: startMs)
+    let ledger = try begun()
+    _ = try ledger.append(consents(5), nowMs: startMs)
+    let subject = try tag()
     _ = try ledger.append(
-      [.round(round(), signedBy: logKey), .notice(notice, signedBy: logKey), consent()], nowMs: startMs + 1000
-    )
+      [
+        sign(.round(round()), by: logKey), sign(notice(), by: logKey), sign(request(), by: officer),
+        consent(event(.withdrawn, of: subject)),
+        sign(.consent(event(.erased, of: subject, purpose: .every)), by: store),
+      ], nowMs: startMs + 1000)
+    let revoked = EntryBody.revocation(
+      RevocationRecord(key: stranger.verifyingKey, reason: "closed", timeMs: startMs + 2000))
+    _ = try ledger.append(
+      [sign(enrolment(stranger, kind: .server, name: "old"), by: operatorKey)]
+        + [sign(revoked, by: operatorKey)] + consents(3), nowMs: startMs + 2000)
     try ledger.close()
   }
 
-  /// Changes the ledger's database behind its back.
-  func tamper(_ sql: String, _ arguments: StatementArguments = []) throws {
-    let queue = try DatabaseQueue(path: file("ledger.sqlite"))
+  // MARK: Behind the ledger's back
+
+  func tamper(_ sql: String, _ arguments: StatementArguments = [], file name: String = "ledger.sqlite") throws
+  {
+    let queue = try DatabaseQueue(path: file(name))
     try queue.write { db in
       try db.execute(sql: sql, arguments: arguments)
       try #require(db.changesCount > 0, "the statement changed nothing: \(sql)")
@@ -137,5 +248,14 @@ extension LedgerStore {
     try await mirror.advance(noteText: checkpoint(nowMs: nowMs).noteText, nowMs: nowMs) {
       range throws(LedgerError) in try self.entries(range)
     }
+  }
+}
+
+extension LedgerReceipt {
+  /// The leaf that the ledger made of a statement, proven by this receipt.
+  func prove(_ statement: SignedStatement, _ verifiers: CheckpointVerifiers) throws {
+    try LedgerReceipt.verify(
+      leaf: statement.leaf(recordedMs: recordedMs), noteText: checkpoint.noteText, proof: proof,
+      verifiers: verifiers)
   }
 }

@@ -2,7 +2,6 @@ import Consent
 import ConsentLedger
 import Cryptography
 import Foundation
-import GRDB
 import MerkleLog
 import Testing
 
@@ -13,21 +12,23 @@ private struct Node {
   let mirror: LedgerMirror
   let vault: SubjectVault
   let gate: ConsentGate
+  let digest: Digest
 
-  init() throws {
+  init(policy: Policy = Fixture.policy()) throws {
     fixture = try Fixture()
+    digest = Hash.sha256(policy.canonicalBytes)
     ledger = try fixture.open()
+    _ = try ledger.append(fixture.beginning(policy), nowMs: startMs)
     mirror = try fixture.mirror()
     vault = try fixture.vault()
     gate = ConsentGate(
       mirror: mirror, vault: vault, recorder: fixture.store.verifyingKey, random: RandomStream(testSeed: 3))
-    _ = try ledger.append([fixture.enrolment()], nowMs: startMs)
   }
 
   func say(_ state: ConsentState, _ subject: String, purpose: Purpose = purpose, expires: Int64? = nil) throws
   {
     let tag = try vault.tag(for: subject, create: true)
-    let event = try fixture.event(state, of: tag, purpose: purpose, expires: expires)
+    let event = try fixture.event(state, of: tag, purpose: purpose, expires: expires, policy: digest)
     _ = try ledger.append([fixture.consent(event)], nowMs: startMs)
   }
 
@@ -60,7 +61,9 @@ private struct Node {
     let node = try Node()
     var random = RandomStream(testSeed: 99)
     let other = SigningKey(using: &random)
-    _ = try node.ledger.append([node.fixture.enrolment(other)], nowMs: startMs)
+    _ = try node.ledger.append(
+      [node.fixture.sign(node.fixture.enrolment(other, name: "store-2"), by: node.fixture.operatorKey)],
+      nowMs: startMs)
     func foreign(_ state: ConsentState, _ subject: String) throws {
       let tag = try #require(try node.vault.tag(for: subject, create: true))
       _ = try node.ledger.append(
@@ -79,9 +82,8 @@ private struct Node {
   }
 
   @Test func `only customers who permit the purpose now are in a batch`() async throws {
-    let node = try Node()
     let other = Purpose(id: "pricing", version: 1)
-    let later = Purpose(id: purpose.id, version: 2)
+    let node = try Node(policy: Fixture.policy(purposes: [purpose, other]))
     try node.say(.given, "agreed")
     try node.say(.given, "withdrawn")
     try node.say(.withdrawn, "withdrawn")
@@ -89,7 +91,6 @@ private struct Node {
     try node.say(.requested, "unanswered")
     try node.say(.given, "expired", expires: startMs + 1)
     try node.say(.given, "other purpose", purpose: other)
-    try node.say(.given, "other version", purpose: later)
     try node.say(.given, "erased")
     try node.say(.erased, "erased", purpose: .every)
     _ = try node.vault.tag(for: "silent", create: true)
@@ -97,19 +98,35 @@ private struct Node {
     try node.say(.given, "came back")
     try await node.ledger.advance(node.mirror, nowMs: startMs)
     let all = [
-      "agreed", "withdrawn", "refused", "unanswered", "expired", "other purpose", "other version", "erased",
+      "agreed", "withdrawn", "refused", "unanswered", "expired", "other purpose", "erased",
       "silent", "came back", "unknown", "agreed",
     ]
     let batch = try node.batch(all, nowMs: startMs + 5000)
     #expect(batch.subjects.map(\.subjectID) == ["agreed", "came back"])
-    #expect(batch.subjects.map(\.records) == [[0, 11], [9]])
+    #expect(batch.subjects.map(\.records) == [[0, 10], [8]])
     #expect(batch.checkpoint == node.mirror.checkpoint && batch.checkpointAgeSeconds == 5)
-    // Opt-out: silence permits, whatever was refused still denies.
-    let optOut = try node.batch(all, regime: .optOut, nowMs: startMs + 5000)
-    #expect(
-      Set(optOut.subjects.map(\.subjectID))
-        == ["agreed", "unanswered", "other purpose", "other version", "silent", "came back", "unknown"])
-    #expect(try node.batch(all, regime: .prohibited).subjects.isEmpty)
+  }
+
+  @Test func `silence permits only under an opt-out that both the policy and the caller name`() async throws {
+    var policy = Fixture.policy()
+    policy.establishment = "US-CA"
+    let node = try Node(policy: policy)
+    func say(_ state: ConsentState, _ subject: String) throws {
+      let tag = try node.vault.tag(for: subject, create: true)
+      var event = try node.fixture.event(state, of: tag, policy: node.digest)
+      event.regime = .optOut
+      event.jurisdiction = "US-CA"
+      event.legalBasis = "us-ca:opt-out"
+      _ = try node.ledger.append([node.fixture.consent(event)], nowMs: startMs)
+    }
+    try say(.optedOut, "opted out")
+    try say(.globalPrivacyControl, "signal")
+    try say(.requested, "asked")
+    try say(.given, "agreed")
+    try await node.ledger.advance(node.mirror, nowMs: startMs)
+    let all = ["opted out", "signal", "asked", "agreed"]
+    #expect(try node.batch(all, regime: .optOut).subjects.map(\.subjectID) == ["asked", "agreed"])
+    #expect(try node.batch(all, regime: .optIn).subjects.map(\.subjectID) == ["agreed"])
   }
 
   @Test func `a withdrawn customer is absent from every later round`() async throws {
@@ -134,9 +151,7 @@ private struct Node {
   @Test func `an old or missing checkpoint means no batch at all`() async throws {
     let node = try Node()
     try node.say(.given, "a")
-    #expect(throws: LedgerError.staleCheckpoint(ageSeconds: nil, maximumSeconds: 60)) {
-      try node.batch(["a"])
-    }
+    #expect(throws: LedgerError.noPolicy) { try node.batch(["a"]) }
     try await node.ledger.advance(node.mirror, nowMs: startMs)
     let batch = try node.batch(["a"], nowMs: startMs + 60_000)
     #expect(batch.subjects.count == 1)
@@ -164,7 +179,7 @@ private struct Node {
     try await node.ledger.advance(node.mirror, nowMs: startMs)
     let batch = try node.batch(["a", "b", "c"])
     for (name, reason, index) in [
-      ("a", ConsentDecision.Reason.granted, LeafIndex(1)), ("b", .withdrawn, 4), ("c", .granted, 3),
+      ("a", ConsentDecision.Reason.granted, LeafIndex(5)), ("b", .withdrawn, 8), ("c", .granted, 7),
     ] {
       let tag = try #require(try node.vault.tag(for: name, create: false))
       let opening = try #require(batch.evidence.opening(for: tag))
@@ -176,75 +191,4 @@ private struct Node {
     #expect(try node.batch(["a", "b", "c"]).evidenceRoot != batch.evidenceRoot)
     #expect(batch.evidence.opening(for: try SubjectTag([UInt8](repeating: 0, count: 32))) == nil)
   }
-}
-
-@Suite struct VaultTests {
-  @Test func `a tag is stable, and nil for the unknown until created`() throws {
-    let fixture = try Fixture()
-    let vault = try fixture.vault()
-    #expect(try vault.tag(for: "anna", create: false) == nil)
-    let tag = try vault.tag(for: "anna", create: true)
-    #expect(try vault.tag(for: "anna", create: true) == tag)
-    let tags = try vault.tags(for: ["bert", "anna", "bert"], create: true)
-    #expect(tags.count == 2 && tags["anna"] == tag && tags["bert"] != tag)
-    #expect(try fixture.vault().tags(for: ["anna", "bert", "carl"], create: false) == tags)
-    // Another vault gives the same person another tag.
-    let other = try Fixture(seed: 2)
-    #expect(try other.vault().tag(for: "anna", create: true) != tag)
-  }
-
-  @Test func `the files hold neither ids nor keys`() throws {
-    let fixture = try Fixture()
-    // The vault draws from this stream: first the nonce of the key check, then S of the first subject.
-    var random = RandomStream(testSeed: 77)
-    let vault = try SubjectVault.open(
-      path: fixture.file("v.sqlite"),
-      keyEncryptionKey: SecretBytes(copying: [UInt8](repeating: 6, count: 32)),
-      random: random)
-    let tag = try vault.tag(for: "anna.schmidt@example.org", create: true)
-    _ = random.bytes(24)
-    let secret = random.secret(32)
-    #expect(try SubjectTag(Hash.blake2b(Array("tag".utf8), key: secret).bytes) == tag)
-    let needles = [secret.exportBytes(), Array("anna.schmidt".utf8), [UInt8](repeating: 6, count: 32)]
-    for name in try FileManager.default.contentsOfDirectory(atPath: fixture.path) {
-      let bytes = Array(try Data(contentsOf: URL(fileURLWithPath: fixture.file(name))))
-      for needle in needles {
-        #expect(Data(bytes).range(of: Data(needle)) == nil, "\(name)")
-      }
-    }
-  }
-
-  @Test func `another key file and a damaged row are told apart`() throws {
-    let fixture = try Fixture()
-    do { _ = try fixture.vault().tag(for: "anna", create: true) }
-    let path = fixture.file("vault.sqlite")
-    #expect(throws: LedgerError.wrongVaultKey(path: path)) {
-      try SubjectVault.open(
-        path: path, keyEncryptionKey: SecretBytes(copying: [UInt8](repeating: 9, count: 32)))
-    }
-    try damage(path)
-    #expect(throws: LedgerError.damagedVault(path: path)) {
-      try fixture.vault().tag(for: "anna", create: false)
-    }
-  }
-
-  @Test func `knows the rounds of a customer, each once`() throws {
-    let fixture = try Fixture()
-    let vault = try fixture.vault()
-    _ = try vault.tags(for: ["anna", "bert"], create: true)
-    let (first, second) = (Hash.sha256([1]), Hash.sha256([2]))
-    try vault.recordUse(sessionID: first, round: 1, subjects: ["anna", "bert", "unknown"], timeMs: 10)
-    try vault.recordUse(sessionID: second, round: 2, subjects: ["anna"], timeMs: 20)
-    try vault.recordUse(sessionID: second, round: 2, subjects: ["anna"], timeMs: 30)
-    #expect(try vault.rounds(of: "anna").map(\.sessionID) == [first, second])
-    #expect(try vault.rounds(of: "anna").map(\.timeMs) == [10, 20])
-    #expect(try vault.rounds(of: "bert").map(\.round) == [1])
-    #expect(try vault.rounds(of: "unknown").isEmpty)
-  }
-}
-
-private func damage(_ path: String) throws {
-  let queue = try DatabaseQueue(path: path)
-  try queue.write { try $0.execute(sql: "UPDATE subject SET wrapped = zeroblob(72)") }
-  try queue.close()
 }

@@ -1,13 +1,8 @@
 import Consent
 import Testing
 
-private func valid() throws -> ConsentEvent {
-  ConsentEvent(
-    eventID: try EventID([UInt8](repeating: 9, count: 16)),
-    subject: try SubjectTag([UInt8](repeating: 1, count: 32)), purpose: Purpose(id: "p", version: 1),
-    state: .given, regime: .optIn, legalBasis: "eu-gdpr:A6-1-a", jurisdiction: "DE",
-    noticeHash: String(repeating: "ab", count: 32), channel: "web", method: "toggle", eventTimeMs: 1000,
-    expiresAtMs: 2000, recorder: "web")
+private func valid() -> ConsentEvent {
+  Make.event(.given, time: 1000, expires: 2000)
 }
 
 @Test func `accepts a complete record`() throws {
@@ -20,7 +15,7 @@ private func valid() throws -> ConsentEvent {
   "expiry of a withdrawal", "expiry before the event",
 ])
 func `refuses a record with`(fault: String) throws {
-  var event = try valid()
+  var event = valid()
   switch fault {
   case "empty purpose": event.purpose = Purpose(id: "", version: 1)
   case "long channel": event.channel = String(repeating: "x", count: 65)

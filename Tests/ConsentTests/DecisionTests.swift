@@ -7,12 +7,8 @@ private let now: Int64 = 1_790_000_000_000
 private func event(
   _ state: ConsentState, _ purpose: Purpose = purpose, regime: Regime = .optIn, expires: Int64? = nil,
   time: Int64 = now - 1000, subject: UInt8 = 1
-) throws -> ConsentEvent {
-  ConsentEvent(
-    eventID: try EventID([UInt8](repeating: 9, count: 16)),
-    subject: try SubjectTag([UInt8](repeating: subject, count: 32)), purpose: purpose, state: state,
-    regime: regime, legalBasis: "eu-gdpr:A6-1-a", jurisdiction: "DE", noticeHash: "", channel: "web",
-    method: "toggle", eventTimeMs: time, expiresAtMs: expires, recorder: "web")
+) -> ConsentEvent {
+  Make.event(state, for: purpose, regime: regime, time: time, subject: subject, expires: expires)
 }
 
 /// A history in the order of the log, written as one step an event.
@@ -21,16 +17,20 @@ private enum Step: Sendable {
   case other(ConsentState, Purpose)
   case expiring(ConsentState, Int64)
   case underOptOut(ConsentState)
+  case basis(String)
+  case beginning(Int64)
 }
 
-private func history(_ steps: [Step]) throws -> [IndexedEvent] {
-  try steps.enumerated().map { index, step in
+private func history(_ steps: [Step]) -> [IndexedEvent] {
+  steps.enumerated().map { index, step in
     let made =
       switch step {
-      case .state(let state): try event(state)
-      case .other(let state, let purpose): try event(state, purpose)
-      case .expiring(let state, let expires): try event(state, expires: expires, time: expires - 1000)
-      case .underOptOut(let state): try event(state, regime: .optOut)
+      case .state(let state): event(state)
+      case .other(let state, let purpose): event(state, purpose)
+      case .expiring(let state, let expires): event(state, expires: expires, time: expires - 1000)
+      case .underOptOut(let state): event(state, regime: .optOut)
+      case .basis(let basis): Make.event(.given, for: purpose, basis: basis)
+      case .beginning(let time): Make.event(.given, for: purpose, begins: time)
       }
     return IndexedEvent(index: LeafIndex(UInt64(index)), event: made)
   }
@@ -138,45 +138,75 @@ private let rows: [Row] = [
   Row("a grant for every purpose is nothing", .optIn, [.other(.given, .every)], .unanswered, nil),
   Row("a grant for an earlier version asks again", .optIn, [.other(.given, old)], .purposeChanged, 0),
   Row("a withdrawal of an earlier version holds", .optOut, [.other(.withdrawn, old)], .withdrawn, 0),
+  Row(
+    "a withdrawal locks the legal basis", .optIn, [.state(.given), .state(.withdrawn), .basis("other")],
+    .legalBasisChanged, 2),
+  Row(
+    "the same legal basis opens it again", .optIn,
+    [.state(.given), .state(.withdrawn), .basis("other"), .state(.given)], .granted, 3),
+  Row(
+    "a withdrawal of nothing locks no legal basis", .optIn, [.state(.withdrawn), .basis("other")],
+    .granted, 1),
+  Row(
+    "a legal basis may change without a withdrawal", .optIn, [.state(.given), .basis("other")], .granted, 1),
+  Row(
+    "a faulty grant explains a refusal before it", .optIn, [.state(.refused), .other(.given, old)],
+    .purposeChanged, 1),
+  Row("but not a refusal after it", .optIn, [.other(.given, old), .state(.refused)], .refused, 1),
+  Row("nor a restriction", .optIn, [.state(.restricted), .other(.given, old)], .restricted, 0),
+  Row(
+    "nor a signal that no grant overrides", .optIn,
+    [.state(.globalPrivacyControl), .other(.given, old)], .globalPrivacyControl, 0),
+  Row("a grant counts from its beginning", .optIn, [.beginning(now)], .granted, 0),
+  Row("a grant does not count before", .optIn, [.beginning(now + 1)], .notYetValid, 0),
+  Row(
+    "a denial stands until the grant begins", .optIn, [.state(.withdrawn), .beginning(now + 1)],
+    .notYetValid, 1),
+  Row(
+    "an earlier grant lasts until the next begins", .optIn, [.state(.given), .beginning(now + 1)],
+    .granted, 0),
+  Row(
+    "between two grants nothing is granted", .optIn, [.expiring(.given, now), .beginning(now + 1)],
+    .notYetValid, 1),
   Row("what was recorded under opt-out is no opt-in", .optIn, [.underOptOut(.given)], .unanswered, nil),
 ]
 
 @Test(arguments: rows)
-private func `decides by the table`(row: Row) throws {
+private func `decides by the table`(row: Row) {
   let decision = decide(
-    events: try history(row.steps).reversed(), purpose: purpose, regime: row.regime, nowMs: now,
-    policy: ConsentPolicy(laterGrantOverridesGlobalPrivacyControl: row.overridesGPC))
+    events: history(row.steps).reversed(), purpose: purpose, regime: row.regime, nowMs: now,
+    policy: DecisionRules(laterGrantOverridesGlobalPrivacyControl: row.overridesGPC))
   #expect(decision.reason == row.reason)
   #expect(decision.decidedBy == row.decidedBy)
   #expect(decision.permitted == [.granted, .permittedByDefault].contains(row.reason))
 }
 
-@Test func `two events at one index deny`() throws {
+@Test func `two events at one index deny`() {
   let events = [
-    IndexedEvent(index: 3, event: try event(.withdrawn)), IndexedEvent(index: 3, event: try event(.given)),
+    IndexedEvent(index: 3, event: event(.withdrawn)), IndexedEvent(index: 3, event: event(.given)),
   ]
   let decision = decide(events: events, purpose: purpose, regime: .optIn, nowMs: now)
   #expect(decision == decide(events: events.reversed(), purpose: purpose, regime: .optIn, nowMs: now))
   #expect(decision.reason == .ambiguousHistory && !decision.permitted)
 }
 
-@Test func `events of two customers deny`() throws {
+@Test func `events of two customers deny`() {
   let events = [
-    IndexedEvent(index: 1, event: try event(.given)),
-    IndexedEvent(index: 2, event: try event(.given, subject: 2)),
+    IndexedEvent(index: 1, event: event(.given)),
+    IndexedEvent(index: 2, event: event(.given, subject: 2)),
   ]
   #expect(decide(events: events, purpose: purpose, regime: .optIn, nowMs: now).reason == .ambiguousHistory)
 }
 
-@Test func `the clock of the recorder does not order events`() throws {
+@Test func `the clock of the recorder does not order events`() {
   let events = [
-    IndexedEvent(index: 1, event: try event(.given, time: now + 900_000)),
-    IndexedEvent(index: 2, event: try event(.withdrawn, time: 0)),
+    IndexedEvent(index: 1, event: event(.given, time: now + 900_000)),
+    IndexedEvent(index: 2, event: event(.withdrawn, time: 0)),
   ]
   #expect(decide(events: events, purpose: purpose, regime: .optIn, nowMs: now).reason == .withdrawn)
 }
 
-@Test func `no random history permits after an erasure, a restriction or a withdrawal at its end`() throws {
+@Test func `no random history permits after an erasure, a restriction or a withdrawal at its end`() {
   var seed: UInt64 = 7
   func next(_ bound: Int) -> Int {
     seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
@@ -187,7 +217,7 @@ private func `decides by the table`(row: Row) throws {
     let steps: [Step] = (0..<next(8)).map { _ in .state(states[next(states.count)]) }
     for last in [ConsentState.erased, .restricted, .withdrawn, .objected, .optedOut, .refused] {
       for regime in Regime.allCases {
-        let events = try history(steps + [.state(last)])
+        let events = history(steps + [.state(last)])
         #expect(!decide(events: events, purpose: purpose, regime: regime, nowMs: now).permitted)
       }
     }

@@ -51,8 +51,9 @@ enum Consenting {
       event: ConsentEvent(
         eventID: try EventID(Array(Fixture.digest("event \(number) \(index)").bytes.prefix(16))),
         subject: try tag(number), purpose: purpose, state: state, regime: .optIn,
-        legalBasis: "eu-gdpr:A6-1-a", jurisdiction: "DE", noticeHash: "", channel: "web", method: "toggle",
-        eventTimeMs: 1_000, recorder: "till 1"))
+        legalBasis: "eu-gdpr:A6-1-a", jurisdiction: "DE", channel: "web", method: "toggle",
+        eventTimeMs: 1_000, recorder: "till 1",
+        recordID: try EventID(Array(Fixture.digest("record \(number)").bytes.prefix(16)))))
   }
 
   static func candidate(

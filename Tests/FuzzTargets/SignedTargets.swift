@@ -100,52 +100,63 @@
 
     /// The first byte chooses: a leaf as it is, or a content of a kind that is signed and wrapped here.
     private static let ledgerEntry = FuzzTarget("ledger-entry") {
-      let leaves = try [consent(), enrolment(), round(), notice()]
-      return try leaves.map { [0] + (try $0.leafBytes()) }
-        + leaves.map { entry in
-          let leaf = String(decoding: try entry.leafBytes(), as: UTF8.self)
-          let end = leaf.range(of: ",\"kind\":\"\(entry.kind.rawValue)\"", options: .backwards)?.lowerBound
-          let content = leaf[leaf.index(leaf.startIndex, offsetBy: 11)..<(end ?? leaf.endIndex)]
-          let kind = EntryKind.allCases.firstIndex(of: entry.kind) ?? 0
-          return [UInt8(1 + kind)] + Array(content.utf8)
+      let bodies = try [consent(), enrolment(), approval(), requestStep(), round(), notice()]
+      let statements = try SignedStatement.sign(bodies, key: FuzzWorld.authority)
+      return try statements.map { [0] + (try $0.leaf(recordedMs: 9)) }
+        + bodies.map { body in
+          let kind = EntryKind.allCases.firstIndex(of: body.kind) ?? 0
+          return [UInt8(1 + kind)] + (try body.canonicalContent())
         }
     } run: { bytes in
       var script = ScriptReader(bytes)
       let choice = script.number(below: 1 + EntryKind.allCases.count)
-      var leaf = script.rest()
-      if choice > 0 {
-        let kind = EntryKind.allCases[choice - 1]
-        let signer = FuzzWorld.authority.verifyingKey
-        let signature = FuzzWorld.authority.sign(EntryCoding.signingBytes(kind, signer, leaf))
-        let end =
-          ",\"kind\":\"\(kind.rawValue)\",\"signature\":\"\(signature.hex)\",\"signer\":\"\(signer.hex)\"}"
-        leaf = Array("{\"content\":".utf8) + leaf + Array(end.utf8)
+      let rest = script.rest()
+      guard choice > 0 else {
+        return try checkRoundTrip(
+          rest, isCanonical: true, refusal: LedgerError.self, decode: { try LedgerEntry(leaf: $0) },
+          encode: { try $0.statement.leaf(recordedMs: $0.recordedMs) })
       }
+      let kind = EntryKind.allCases[choice - 1]
       try checkRoundTrip(
-        leaf, isCanonical: true, refusal: LedgerError.self,
-        decode: { try LedgerEntry(leaf: $0) }, encode: { try $0.leafBytes() })
+        rest, isCanonical: true, refusal: LedgerError.self,
+        decode: { try EntryBody(kind: kind, content: $0) },
+        encode: { try $0.canonicalContent() })
     }
 
-    private static func consent() throws -> LedgerEntry {
-      try .consent(
+    private static func consent() throws -> EntryBody {
+      .consent(
         ConsentEvent(
           eventID: try EventID([UInt8](repeating: 1, count: 16)),
           subject: try SubjectTag([UInt8](repeating: 2, count: 32)),
           purpose: Purpose(id: "recommendations", version: 1), state: .given, regime: .optIn,
-          legalBasis: "eu-gdpr:A6-1-a", jurisdiction: "DE", noticeHash: "", channel: "web/app",
-          method: "Häkchen", eventTimeMs: 7, expiresAtMs: 8, recorder: "till \"3\""),
-        signedBy: FuzzWorld.authority)
+          legalBasis: "eu-gdpr:A6-1-a", jurisdiction: "DE", channel: "web/app", method: "Häkchen",
+          eventTimeMs: 7, recorder: "till \"3\"", recordID: try EventID([UInt8](repeating: 4, count: 16)),
+          expiresAtMs: 8))
     }
 
-    private static func enrolment() throws -> LedgerEntry {
+    private static func enrolment() throws -> EntryBody {
       .enrolment(
-        try EnrolmentRecord(
-          nodeKey: FuzzWorld.identities[0].verifyingKey, name: "store-1", kind: .store, validFromMs: 5,
-          signedBy: FuzzWorld.authority))
+        EnrolmentRecord(
+          nodeKey: FuzzWorld.identities[0].verifyingKey, name: "store-1", kind: .store, validFromMs: 5))
     }
 
-    private static func round() throws -> LedgerEntry {
-      try .round(
+    private static func approval() throws -> EntryBody {
+      .approval(
+        ApprovalRecord(
+          id: try EventID([UInt8](repeating: 5, count: 16)), action: .erasure,
+          target: FuzzWorld.digest("target"), text: "yes", timeMs: 6))
+    }
+
+    private static func requestStep() throws -> EntryBody {
+      .request(
+        RequestRecord(
+          eventID: try EventID([UInt8](repeating: 6, count: 16)),
+          requestID: try EventID([UInt8](repeating: 6, count: 16)), action: .received, nature: .access,
+          law: .gdpr, manner: "web form", timeMs: 6))
+    }
+
+    private static func round() throws -> EntryBody {
+      .round(
         RoundRecord(
           sessionID: FuzzWorld.digest("sid"), round: 3, taskID: "churn", kind: "training",
           modelIn: FuzzWorld.digest("in"), modelOut: FuzzWorld.digest("out"),
@@ -153,14 +164,13 @@
           checkpointRoot: FuzzWorld.digest("root"), checkpointAgeSeconds: 4, participants: 5, survivors: 4,
           dropped: 1, noisedEligible: 1_017, evidenceRoots: [FuzzWorld.digest("evidence")], epsilon: 0.1,
           delta: 1e-6, unit: "customer", mechanism: "skellam", startedMs: 7, endedMs: 9, result: .completed,
-          transcriptDigest: FuzzWorld.digest("transcript")), signedBy: FuzzWorld.authority)
+          transcriptDigest: FuzzWorld.digest("transcript")))
     }
 
-    private static func notice() throws -> LedgerEntry {
-      try .notice(
+    private static func notice() throws -> EntryBody {
+      .notice(
         NoticeRecord(
-          id: try EventID([UInt8](repeating: 3, count: 16)), kind: "refusal", text: "no budget", timeMs: 1),
-        signedBy: FuzzWorld.authority)
+          id: try EventID([UInt8](repeating: 3, count: 16)), kind: "refusal", text: "no budget", timeMs: 1))
     }
 
     // MARK: Notes and checkpoints

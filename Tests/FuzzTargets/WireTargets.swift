@@ -72,7 +72,9 @@
       message(WireSessionOutcome.self, "message-session-outcome") {
         $0.transcript = .init(FuzzWorld.digest("transcript").bytes)
       },
-      message(WireLedgerAppend.self, "message-ledger-append") { $0.leaves = [.init([1]), .init([2, 3])] },
+      message(WireLedgerAppend.self, "message-ledger-append") {
+        $0.statements = [.init([1]), .init([2, 3])]
+      },
       message(WireLedgerAppended.self, "message-ledger-appended") {
         var receipt = WireLedgerReceipt()
         receipt.index = 5

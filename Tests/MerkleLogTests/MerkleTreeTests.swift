@@ -161,3 +161,25 @@ func `gives the roots of the RFC 6962 vectors`() throws {
     try proof.verify(leafHash: MerkleTree.emptyRoot, root: MerkleTree.emptyRoot)
   }
 }
+
+@Test func `a path that ends below the root is refused even if that node is taken for the root`() throws {
+  let tree = Tree(64)
+  for size in 2...64 {
+    for index in 0..<size {
+      let proof = try InclusionProof(index: UInt64(index), size: UInt64(size)) {
+        position throws(Tree.MissingNode) in try tree.node(position)
+      }
+      var fold = ProofFold(node: tree.leaves[index], position: proof.index, last: proof.size - 1)
+      var node = tree.leaves[index]
+      for (length, sibling) in proof.path.enumerated() {
+        let short = InclusionProof(index: proof.index, size: proof.size, path: Array(proof.path[..<length]))
+        #expect(fold.root == nil && !short.holds(leafHash: tree.leaves[index], root: node))
+        let side = fold.append(sibling)
+        node = side == .left ? MerkleTree.nodeHash(sibling, node) : MerkleTree.nodeHash(node, sibling)
+      }
+      #expect(fold.root == node && node == tree.roots[size])
+    }
+  }
+  let short = ConsistencyProof(oldSize: 4, newSize: 8, path: [])
+  #expect(!short.holds(oldRoot: tree.roots[4], newRoot: tree.roots[4]))
+}

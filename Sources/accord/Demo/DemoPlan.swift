@@ -30,7 +30,7 @@ struct DemoPlan: Sendable {
   let seed: UInt64
 
   /// The round after which the withdrawals are recorded.
-  var withdrawalRound: Int { max(1, rounds / 2) }
+  var withdrawalRound: Int { drop > 0 ? max(Self.dropRound, rounds / 2) : max(1, rounds / 2) }
 
   /// The fewest nodes that must finish: the threshold of the complete graph.
   static func minimumSurvivors(_ nodes: Int) -> Int { 2 * nodes / 3 + 1 }

@@ -120,6 +120,8 @@ struct DemoReport: Codable, Sendable {
     lines.append("")
     lines.append("What to look at next:")
     lines.append("  accord ledger verify --data \(directory)/server")
+    lines.append("  accord report withdrawals --data \(directory)/node-1")
+    lines.append("  accord report audit --data \(directory)/node-1 --out \(directory)/audit")
     lines.append("  accord privacy budget --data \(directory)/server")
     lines.append("  accord model show demo-churn --data \(directory)/server")
     lines.append("  accord node status --data \(directory)/node-1")

@@ -56,9 +56,13 @@ final class DemoRunner {
     let bundle = try TrustBundle.decode(trust, source: serverPath + "/trust.json")
     let client = try FederationClient(trust: bundle, clock: nowMilliseconds)
     do {
+      let policy = try await DemoPolicy.agree(
+        trust: bundle, operatorKey: operatorKey, directory: directory)
+      progress.say("policy \(policy.id) version \(policy.version): proposed by anna, approved by ben")
       progress.say("enrolling nodes and recording the consent of every customer …")
       for index in plan.source.shares.indices {
         try await setUp(node: index, trust: trust, operatorKey: operatorKey)
+        try DemoPolicy.storeNotices(NodeFiles(sharing: nodePath(index)).openVault(), policy)
       }
       for index in plan.source.shares.indices {
         nodes.append(try startNode(index, drill: index < plan.drop))
@@ -113,11 +117,8 @@ final class DemoRunner {
       case .neverAnswers, nil: break
       }
     }
-    _ = try await Recording.record(entries, node: path, circumstances: Self.circumstances)
+    _ = try await Recording.record(entries, node: path, circumstances: DemoPolicy.circumstances)
   }
-
-  private static let circumstances = ConsentRecorder.Circumstances(
-    purpose: Purpose(id: DemoPlan.purpose, version: 1))
 
   private func subjects(of index: Int) -> [String] {
     Set(plan.source.shares[index].records.map(\.subject)).sorted()
@@ -197,7 +198,7 @@ final class DemoRunner {
       let now = Int64(nowMilliseconds())
       let receipts = try await Recording.record(
         leaving.map { ConsentRecorder.Entry(subject: $0, state: .withdrawn, timeMs: now) },
-        node: nodePath(index), circumstances: Self.circumstances)
+        node: nodePath(index), circumstances: DemoPolicy.circumstances)
       for receipt in receipts { withdrawals[receipt.subject] = receipt.index }
       count += receipts.count
     }
