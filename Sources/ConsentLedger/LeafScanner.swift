@@ -38,6 +38,9 @@ struct LeafScanner {
   /// The last leaf's event as the index has it; only after a consent.
   var event = ScannedEvent()
 
+  /// How many consents were checked in place, without decoding them.
+  private(set) var scannedInPlace = 0
+
   private var rules: LedgerRules
   private var controls: [ControlEntry]
   private var nextControl = 0
@@ -113,6 +116,7 @@ struct LeafScanner {
     // A signature that does not fit is for the slow way to name.
     guard batch.isSigned(bytes, frame) else { return false }
     event.form = number
+    scannedInPlace += 1
     kind = .consent
     recordedMs = frame.recordedMs
     for byte in 0..<16 { identity[byte] = event.eventID[byte] }

@@ -28,6 +28,8 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
   case timeWentBack
   /// No policy that was ever in force names the purpose.
   case unknownPurpose(String)
+  /// The policy in force asks two officers to approve an erasure.
+  case needsApprovals(found: Int)
   /// A grant does not name the policy in force.
   case otherPolicy
   /// A grant is not what the policy in force allows.
@@ -113,6 +115,8 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
     case .timeWentBack: "the entry was taken earlier than the one before it"
     case .unknownPurpose(let purpose):
       "no policy names the purpose “\(purpose)”; check its spelling, or have a policy with it approved"
+    case .needsApprovals(let found):
+      "the policy in force asks two officers to approve an erasure, \(found) did"
     case .otherPolicy:
       "the grant does not name the policy in force; synchronise with the ledger and record it again"
     case .grantRefused(let refusal): "the policy does not allow this grant: \(refusal)"

@@ -59,6 +59,32 @@ package struct LedgerKeys: Hashable, Sendable {
   }
 }
 
+/// What an export's `manifest.json` says of the other files: there while the export is complete, and gone while
+/// one is being written, because two files cannot be replaced at once.
+enum ExportManifest {
+  static let fileName = "manifest.json"
+  private static let format = "accord-ledger-export-v1"
+
+  private struct Content: Codable {
+    let checkpoint: String
+    let format: String
+    let keys: String
+    let origin: String
+    let root: String
+    let size: UInt64
+  }
+
+  /// The file of an export with this checkpoint and these files: canonical JSON.
+  static func bytes(
+    of checkpoint: Checkpoint, note: [UInt8], keys: [UInt8]
+  ) throws(LedgerError) -> [UInt8] {
+    try EntryCoding.encode(
+      Content(
+        checkpoint: Hash.sha256(note).hex, format: format, keys: Hash.sha256(keys).hex,
+        origin: checkpoint.origin, root: checkpoint.root.hex, size: checkpoint.size))
+  }
+}
+
 /// The files of a log by their paths, as C2SP tlog-tiles names them: for serving and for exporting.
 package struct LedgerTileServer: Sendable {
   private let keys: LedgerKeys
@@ -138,9 +164,10 @@ package enum LedgerExport {
     package let kept: Int
   }
 
-  /// Exports the log of a data directory, or brings an export up to date: full tiles stay as they are, the
-  /// checkpoint is replaced last, and then the partial tiles of the old one go. Interrupted, the old checkpoint is
-  /// in force; run again, it ends the same.
+  /// Exports the log of a data directory, or brings an export up to date: the manifest goes first, full tiles stay
+  /// as they are, the checkpoint is replaced when all tiles are there, then the partial tiles of the old one go, and
+  /// the manifest comes last. Interrupted, there is no manifest, and the old or the new checkpoint is in force with
+  /// everything that it needs; run again, it ends the same.
   /// - Parameter noteText: a note of this log with more cosignatures than the file has; by default the file's.
   /// - Throws: `otherLog` for an export of another log, `forked` or `shrunk` for one that this log does not continue.
   package static func export(
@@ -153,7 +180,8 @@ package enum LedgerExport {
     guard try reader.root(size: size) == signed.checkpoint.root else { throw .inconsistentTree(size: size) }
     try makeDirectory(target)
     let keys = try files.file(path: "keys.json") ?? []
-    let old = try earlier(target, reader, keys, newSize: size)
+    let old = try earlier(target, reader, newSize: size)
+    unlink(target + "/" + ExportManifest.fileName)
     var written = 0
     var kept = 0
     for tile in TilePosition.tiles(size: size) {
@@ -171,12 +199,15 @@ package enum LedgerExport {
     }
     // Everything before what refers to it: power may fail here.
     sync()
+    let note = Array(signed.noteText.utf8)
+    let manifest = try ExportManifest.bytes(of: signed.checkpoint, note: note, keys: keys)
     do throws(StorageError) {
       try DurableFile.write(keys, to: target + "/keys.json")
-      try DurableFile.write(Array(signed.noteText.utf8), to: target + "/checkpoint")
+      try DurableFile.write(note, to: target + "/checkpoint")
+      removeOthers(target, size: size)
+      try DurableFile.write(manifest, to: target + "/" + ExportManifest.fileName)
     } catch { throw .storage(error) }
-    try removeOthers(target, size: size)
-    return Summary(size: size, root: signed.checkpoint.root, written: written + 2, kept: kept)
+    return Summary(size: size, root: signed.checkpoint.root, written: written + 3, kept: kept)
   }
 
   private static func note(_ text: String?, _ reader: LedgerFileReader) throws(LedgerError)
@@ -192,7 +223,7 @@ package enum LedgerExport {
 
   /// How many entries the target holds already; a log that does not continue them is refused.
   private static func earlier(
-    _ target: String, _ reader: LedgerFileReader, _ keys: [UInt8], newSize: UInt64
+    _ target: String, _ reader: LedgerFileReader, newSize: UInt64
   ) throws(LedgerError) -> UInt64 {
     let path = target + "/checkpoint"
     let note: [UInt8]?
@@ -224,7 +255,7 @@ package enum LedgerExport {
   }
 
   /// Partial tiles of an earlier checkpoint, and what an interrupted export left.
-  private static func removeOthers(_ target: String, size: UInt64) throws(LedgerError) {
+  private static func removeOthers(_ target: String, size: UInt64) {
     let wanted = LedgerSource.paths(size: size)
     for path in LedgerSource.files(below: target) where path.hasPrefix("tile/") && !wanted.contains(path) {
       unlink(target + "/" + path)

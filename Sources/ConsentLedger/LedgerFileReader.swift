@@ -134,6 +134,20 @@ package final class LedgerFileReader: Sendable {
     return index
   }
 
+  /// The last checkpoint that the ledger of a server has signed, from its signer's state.
+  static func newestSigned(directory: String) throws(LedgerError) -> SignedCheckpoint {
+    let path = LedgerFiles.database(directory)
+    let queue: DatabaseQueue
+    do { queue = try DurableDatabase.openReadOnly(path, LedgerFiles.schema) } catch { throw .storage(error) }
+    return try reading(queue, path) { tables in
+      let verifiers = try tables.identity(path: path).verifiers
+      guard let state = try SignerState(directory: directory, verifiers) else {
+        throw LedgerError.signerStateMissing(path: LedgerFiles.signerState(directory))
+      }
+      return state.signed
+    }
+  }
+
   private static func reading<Result>(
     _ queue: DatabaseQueue, _ path: String, _ body: (LedgerTables) throws -> Result
   ) throws(LedgerError) -> Result {

@@ -31,7 +31,13 @@ enum LedgerFiles {
   }
 
   static let schema = DurableDatabase.Schema(
-    name: "consent ledger", applicationID: 0x4143_4c47, version: 2, create: createTables)
+    name: "consent ledger", applicationID: 0x4143_4c47, version: 2, cacheBytes: cacheBytes,
+    checkpointPages: checkpointPages, create: createTables)
+
+  /// Identities come in no order: every append touches its own pages of their index.
+  private static let cacheBytes = 64 << 20
+  /// Pages of that index that change again before the log is copied are copied once: 32 MB.
+  private static let checkpointPages = 8192
 
   /// Names and keys of the log, the leaves' bytes, the tree in tiles of 256 hashes (C2SP tlog-tiles: only
   /// nodes of levels 0, 8, 16, … are stored), and the checkpoints that were signed.
@@ -54,6 +60,11 @@ extension DurableDatabase {
   /// A durable transaction with this module's errors.
   func ledgerWrite<Result>(_ body: (Database) throws -> Result) throws(LedgerError) -> Result {
     try write(wrapping: { LedgerError.storage($0) }, { db in try translating { try body(db) } })
+  }
+
+  /// A transaction that power loss may undo, with this module's errors.
+  func ledgerWriteUnsynced(_ body: (Database) throws -> Void) throws(LedgerError) {
+    try writeUnsynced(wrapping: { LedgerError.storage($0) }, { db in try translating { try body(db) } })
   }
 
   /// Reads on one snapshot with this module's errors.
@@ -106,7 +117,9 @@ struct LedgerTables {
     guard hashes.count >= 32 * (offset + span) else {
       throw LedgerError.inconsistentTree(size: position.index << UInt64(position.level))
     }
-    var nodes = (offset..<(offset + span)).map { Digest(unchecked: Array(hashes[(32 * $0)..<(32 * $0 + 32)])) }
+    var nodes = (offset..<(offset + span)).map {
+      Digest(unchecked: Array(hashes[(32 * $0)..<(32 * $0 + 32)]))
+    }
     while nodes.count > 1 {
       nodes = stride(from: 0, to: nodes.count, by: 2).map { MerkleTree.nodeHash(nodes[$0], nodes[$0 + 1]) }
     }
@@ -122,14 +135,8 @@ struct LedgerTables {
     return try Data.fetchOne(statement, arguments: [Int64(bitPattern: index)]).map { Array($0) }
   }
 
-  func index(of identity: [UInt8]) throws -> UInt64? {
-    let statement = try db.cachedStatement(sql: "SELECT idx FROM leaf WHERE identity = ?")
-    return try UInt64.fetchOne(statement, arguments: [Data(identity)])
-  }
-
   func insertLeaf(_ index: UInt64, _ body: EntryBody, _ bytes: [UInt8]) throws {
-    try db.cachedStatement(sql: "INSERT INTO leaf (idx, kind, identity, bytes) VALUES (?, ?, ?, ?)")
-      .execute(arguments: [Int64(bitPattern: index), body.kind.code, Data(body.identity), Data(bytes)])
+    try LeafStatements(db).insert(index, body.kind, identity: body.identity, bytes)
   }
 
   func writeTiles(_ tiles: StoredTiles) throws {
@@ -162,17 +169,17 @@ struct LedgerTables {
 
   /// Adds a checkpoint to the history, which keeps the newest and of older ones one a minute.
   func insertCheckpoint(_ signed: SignedCheckpoint) throws {
-    let rows = try Row.fetchAll(db, sql: "SELECT size, time FROM checkpoint ORDER BY size DESC LIMIT 2")
+    let newest = try db.cachedStatement(sql: "SELECT size, time FROM checkpoint ORDER BY size DESC LIMIT 2")
+    let rows = try Row.fetchAll(newest)
     if rows.count == 2 {
       let newest: Int64 = try rows[0].decode(atIndex: 1)
       if newest < (try rows[1].decode(Int64.self, atIndex: 1)) + 60 {
-        try db.execute(
-          sql: "DELETE FROM checkpoint WHERE size = ?", arguments: [try rows[0].decode(Int64.self, atIndex: 0)])
+        try db.cachedStatement(sql: "DELETE FROM checkpoint WHERE size = ?")
+          .execute(arguments: [try rows[0].decode(Int64.self, atIndex: 0)])
       }
     }
-    try db.execute(
-      sql: "INSERT OR REPLACE INTO checkpoint (size, time, note) VALUES (?, ?, ?)",
-      arguments: [
+    try db.cachedStatement(sql: "INSERT OR REPLACE INTO checkpoint (size, time, note) VALUES (?, ?, ?)")
+      .execute(arguments: [
         Int64(bitPattern: signed.checkpoint.size), Int64(signed.timestampSeconds), signed.noteText,
       ])
   }
@@ -222,6 +229,26 @@ struct StoredTiles {
       dirty.remove(level)
     }
     if level == 0 { size = position.index + 1 }
+  }
+
+  /// Takes the nodes of one level of tiles that an append completed, 32 bytes each.
+  mutating func add(level: Int, first: UInt64, _ hashes: ArraySlice<UInt8>) {
+    while edge.count <= level { edge.append([]) }
+    var rest = hashes
+    var tile = first / UInt64(Self.width)
+    while !rest.isEmpty {
+      let part = rest.prefix(32 * Self.width - edge[level].count)
+      edge[level] += part
+      rest = rest.dropFirst(part.count)
+      dirty.insert(level)
+      if edge[level].count == 32 * Self.width {
+        changed[Self.position(level, tile)] = edge[level]
+        edge[level] = []
+        dirty.remove(level)
+        tile += 1
+      }
+    }
+    if level == 0 { size = first + UInt64(hashes.count / 32) }
   }
 
   /// Adds the partial tiles to what changed.

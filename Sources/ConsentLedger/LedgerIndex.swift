@@ -1,5 +1,5 @@
 package import Consent
-import Cryptography
+package import Cryptography
 import Foundation
 package import GRDB
 import MerkleLog
@@ -167,13 +167,18 @@ package final class LedgerIndex: Sendable {
     }
   }
 
-  /// The tags of all erased subjects.
-  package func erasedSubjects() throws(LedgerError) -> Set<SubjectTag> {
+  /// The tags of all subjects whose erasure a node has signed.
+  package func erasedSubjects(by node: VerifyingKey) throws(LedgerError) -> Set<SubjectTag> {
     let code = ConsentState.erased.code
     return try database.ledgerRead { db in
       Set(
-        try Data.fetchAll(db, sql: "SELECT DISTINCT subject FROM event WHERE state = ?", arguments: [code])
-          .map { try SubjectTag(Array($0)) })
+        try Data.fetchAll(
+          db,
+          sql: """
+            SELECT DISTINCT subject FROM event JOIN circumstance ON circumstance = circumstance.id
+              WHERE state = ? AND signer = ?
+            """, arguments: [code, Data(node.bytes)]
+        ).map { try SubjectTag(Array($0)) })
     }
   }
 }

@@ -205,10 +205,10 @@ package final class LedgerMirror: Sendable {
     }
   }
 
-  /// The tags of all subjects that the log says are erased.
-  package func erasedSubjects() throws(LedgerError) -> Set<SubjectTag> {
+  /// The tags of all subjects whose erasure a node has signed. Another node's word denies, but deletes nothing.
+  package func erasedSubjects(by node: VerifyingKey) throws(LedgerError) -> Set<SubjectTag> {
     try catchUpIndex()
-    return try index.erasedSubjects()
+    return try index.erasedSubjects(by: node)
   }
 
   private func catchUpIndex() throws(LedgerError) {

@@ -13,20 +13,21 @@ struct LedgerOpening {
   let logKey: SigningKey
   let freshnessKey: SigningKey
 
-  private var signerPath: String { LedgerFiles.signerState(directory) }
-
   func run(operatorKey: VerifyingKey?) throws(LedgerError) -> LedgerStore.WriterState {
     try database.ledgerWrite { db in
       try identify(LedgerTables(db), operatorKey: operatorKey)
       let tables = LedgerTables(db)
       let size = try tables.size()
-      let signed = try signerState(isEmpty: size == 0)
-      let signedSize = signed.checkpoint.size
+      let signer = try signerState(isEmpty: size == 0)
+      let signedSize = signer.signed.checkpoint.size
       guard signedSize <= size else {
         throw LedgerError.rolledBack(signedSize: signedSize, foundSize: size)
       }
+      // A note that power loss cut off is of entries that were staged before: without them it was another damage, and
+      // an older database could pass for the newest.
+      if let damage = signer.damage, signedSize == size { throw damage }
       let start = try tables.edge(size: signedSize)
-      guard start.root == signed.checkpoint.root else {
+      guard start.root == signer.signed.checkpoint.root else {
         throw LedgerError.inconsistentTree(size: signedSize)
       }
       var rules = LedgerRules(logKey: verifiers.log.key, operatorKey: try tables.operatorKey())
@@ -37,9 +38,9 @@ struct LedgerOpening {
       rules.resume(lastRecordedMs: try tables.lastRecordedMs(below: signedSize))
       var state = LedgerStore.WriterState(
         range: start, tiles: try StoredTiles(size: signedSize) { try tables.tile(level: $0, index: $1) },
-        signed: signed, rules: rules, uncertain: nil)
+        signer: signer, rules: rules, uncertain: nil)
       if size > signedSize { try recover(&state, to: size, tables) }
-      try tables.insertCheckpoint(state.signed)
+      try tables.insertCheckpoint(state.signer.signed)
       return state
     }
   }
@@ -61,16 +62,13 @@ struct LedgerOpening {
   }
 
   /// The last note that was signed; made for an empty log, missing for no other.
-  private func signerState(isEmpty: Bool) throws -> SignedCheckpoint {
-    if let bytes = try DurableFile.read(signerPath) {
-      return try SignedCheckpoint.verify(String(decoding: bytes, as: UTF8.self), verifiers)
-    }
-    guard isEmpty else { throw LedgerError.signerStateMissing(path: signerPath) }
+  private func signerState(isEmpty: Bool) throws -> SignerState {
+    if let state = try SignerState(directory: directory, verifiers) { return state }
+    guard isEmpty else { throw LedgerError.signerStateMissing(path: LedgerFiles.signerState(directory)) }
     let empty = try SignedCheckpoint.sign(
       Checkpoint(origin: verifiers.origin, size: 0, root: MerkleTree.emptyRoot), timestampSeconds: 0,
       logKey: logKey, freshnessKey: freshnessKey)
-    try DurableFile.write(Array(empty.noteText.utf8), to: signerPath)
-    return empty
+    return try SignerState(creating: empty, directory: directory)
   }
 
   /// Entries that were staged when the process died: each is checked as if it had just arrived, and the nodes
@@ -79,25 +77,24 @@ struct LedgerOpening {
   {
     var staged = StagedBatch(state)
     var check = SignatureCheck()
-    while staged.range.size < size {
-      let index = staged.range.size
+    for index in staged.tree.oldSize..<size {
       guard let bytes = try tables.leaf(index) else { throw LedgerError.inconsistentTree(size: index) }
       let entry = try LedgerEntry(leaf: bytes, check: &check)
       try staged.rules.admit(
         entry.body, signer: entry.signer, index: index, recordedMs: entry.recordedMs, isNew: false)
-      staged.append(leafHash: MerkleTree.leafHash(bytes))
+      staged.tree.append(leafHash: MerkleTree.leafHash(bytes).bytes)
     }
+    try staged.complete()
     // The tiles were stored with the entries: they have to be the same.
-    staged.tiles.collectPartial()
     for (position, hashes) in staged.tiles.changed {
       let stored = try tables.tile(level: Int(position >> 48), index: UInt64(position & (1 << 48 - 1)))
       guard stored == hashes else { throw LedgerError.inconsistentTree(size: size) }
     }
     staged.finish(&state)
     // Dated like the last one: the time of the crash is not known, and `checkpoint` signs anew at once.
-    state.signed = try SignedCheckpoint.sign(
+    let signed = try SignedCheckpoint.sign(
       Checkpoint(origin: verifiers.origin, size: size, root: staged.range.root),
-      timestampSeconds: state.signed.timestampSeconds, logKey: logKey, freshnessKey: freshnessKey)
-    try DurableFile.write(Array(state.signed.noteText.utf8), to: signerPath)
+      timestampSeconds: state.signer.signed.timestampSeconds, logKey: logKey, freshnessKey: freshnessKey)
+    try state.signer.replace(signed)
   }
 }

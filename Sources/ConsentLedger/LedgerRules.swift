@@ -17,6 +17,15 @@ package struct LoggedPolicy: Hashable, Sendable {
   package internal(set) var approver: VerifyingKey?
 }
 
+/// What the rules ask of a consent, found out before it is the consent's turn.
+struct ConsentClaim: Sendable {
+  let timeMs: Int64
+  let purpose: String
+  let isGrant: Bool
+  /// The policy that has room for the grant.
+  let permittedBy: Digest?
+}
+
 /// Who may write what after what is in the log: the same rules for the store that takes entries, for the mirror
 /// that reads them, and for the verifier (protocol/CONSENT-LEDGER.md, section 2).
 package struct LedgerRules: Sendable {
@@ -31,7 +40,11 @@ package struct LedgerRules: Sendable {
   /// Every policy by its digest.
   package private(set) var policies: [Digest: LoggedPolicy] = [:]
   /// The policy in force.
-  package private(set) var current: LoggedPolicy?
+  package private(set) var current: LoggedPolicy? {
+    didSet { currentHash = current?.digest.hex }
+  }
+  /// Its hash as grants name it.
+  private var currentHash: String?
   /// Ids of purposes that any policy in force has ever named.
   package private(set) var knownPurposes: Set<String> = []
   /// Who agreed to what, and where: each officer's first agreement counts.
@@ -77,6 +90,7 @@ package struct LedgerRules: Sendable {
     }
     guard recordedMs >= lastRecordedMs else { throw .timeWentBack }
     try requireRight(body, signer: signer, recordedMs: recordedMs, isNew: isNew)
+    if isNew { try requireApprovals(body) }
     switch body {
     case .consent(let event): try admit(event)
     case .enrolment(let record):
@@ -92,8 +106,45 @@ package struct LedgerRules: Sendable {
     lastRecordedMs = recordedMs
   }
 
+  /// The policy under which the grant of a claim is in order; nil for any other event, and for a grant that the rules
+  /// have to refuse or to look at themselves.
+  func policy(permitting event: ConsentEvent) -> Digest? {
+    guard event.state.isGrant, let current, event.policyHash == currentHash,
+      current.policy.refusal(for: event) == nil
+    else { return nil }
+    return current.digest
+  }
+
+  /// Takes a consent about which it was found out before what is needed here, exactly as `admit` does. False decides
+  /// nothing: then `admit` says what is wrong.
+  mutating func admits(_ claim: ConsentClaim, signer: VerifyingKey, recordedMs: Int64) -> Bool {
+    guard claim.timeMs <= recordedMs + EntryCoding.allowedClockSkewMs, recordedMs >= lastRecordedMs,
+      let enrolment = enrolments[signer], enrolment.kind.maySign(.consent),
+      enrolment.validFromMs <= recordedMs
+    else { return false }
+    if claim.isGrant {
+      // Purposes of a policy in force are known.
+      guard let permitted = claim.permittedBy, permitted == current?.digest else { return false }
+    } else {
+      guard claim.purpose == Purpose.every.id || knownPurposes.contains(claim.purpose) else { return false }
+    }
+    lastRecordedMs = recordedMs
+    return true
+  }
+
   /// Goes on after entries that are not replayed: no others than consents, requests, rounds and notices.
-  mutating func resume(lastRecordedMs: Int64) { self.lastRecordedMs = max(self.lastRecordedMs, lastRecordedMs) }
+  mutating func resume(lastRecordedMs: Int64) {
+    self.lastRecordedMs = max(self.lastRecordedMs, lastRecordedMs)
+  }
+
+  /// Asked at the door only: whoever reads the log later sees the approvals that there are.
+  private func requireApprovals(_ body: EntryBody) throws(LedgerError) {
+    guard case .consent(let event) = body, event.state == .erased,
+      current?.policy.needsTwoPeople(.erasure) == true
+    else { return }
+    let found = approvers(of: .erasure, target: Digest(unchecked: event.subject.bytes)).count
+    guard found >= 2 else { throw .needsApprovals(found: found) }
+  }
 
   private func requireRight(
     _ body: EntryBody, signer: VerifyingKey, recordedMs: Int64, isNew: Bool
@@ -118,7 +169,7 @@ package struct LedgerRules: Sendable {
       throw .unknownPurpose(purpose)
     }
     guard event.state.isGrant else { return }
-    guard let current, event.policyHash == current.digest.hex else { throw .otherPolicy }
+    guard let current, event.policyHash == currentHash else { throw .otherPolicy }
     if let refusal = current.policy.refusal(for: event) { throw .grantRefused(refusal) }
   }
 

@@ -31,7 +31,7 @@ package struct LedgerSource: Sendable {
       }, list: { LedgerSource.files(below: directory) })
   }
 
-  /// The paths of all tiles and bundles of a log, and of what stands beside them.
+  /// The paths of all tiles and bundles of a log, and of what stands beside them; without the manifest.
   static func paths(size: UInt64) -> Set<String> {
     var paths: Set<String> = ["checkpoint", "keys.json"]
     for tile in TilePosition.tiles(size: size) {
@@ -39,6 +39,12 @@ package struct LedgerSource: Sendable {
       if tile.level == 0 { paths.insert(tile.entriesPath) }
     }
     return paths
+  }
+
+  /// Whether an export that was interrupted may have left a file of this path, beside those of its checkpoint:
+  /// tiles of the checkpoint to come or of the one before, and what was not given its name yet.
+  static func isLeftOver(_ path: String) -> Bool {
+    path.hasPrefix("tile/") || ["checkpoint.new", "keys.json.new", "manifest.json.new"].contains(path)
   }
 
   /// All files below a directory, by their paths from there.
@@ -53,8 +59,9 @@ package struct LedgerSource: Sendable {
 }
 
 extension LedgerVerifier {
-  /// Verifies an export, or a log that is served, from its files: the same checks as of a data directory. A
-  /// `manifest.json` beside the log is not looked at here.
+  /// Verifies an export, or a log that is served, from its files: the same checks as of a data directory. If a
+  /// `manifest.json` is there, it has to describe the other files, of which there may be no more then; without
+  /// one an export is not complete, and tiles of another size are passed over.
   package static func verify(
     source: LedgerSource, pinned: LedgerKeys? = nil, since: SignedCheckpoint? = nil, cores: Int? = nil
   ) -> LedgerVerification {

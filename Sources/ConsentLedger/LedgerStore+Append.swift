@@ -11,13 +11,54 @@ import Synchronization
 struct QueuedAppend: Sendable {
   let batch: [CheckedStatement]
   let nowMs: Int64
-  let done: @Sendable (Result<[LedgerReceipt], LedgerError>) -> Void
+  let done: @Sendable (Result<CommittedAppend, LedgerError>) -> Void
 }
 
-/// A statement whose form and signature were checked.
-struct CheckedStatement: Sendable {
+/// A statement whose form and signature were checked, and what could be prepared without the writer.
+final class CheckedStatement: Sendable {
   let body: EntryBody
   let statement: SignedStatement
+  let identity: [UInt8]
+  let canDeny: Bool
+  /// What the rules ask, if it is a consent.
+  let claim: ConsentClaim?
+  /// The leaf and its hash, if it is taken at the time that was expected.
+  let leaf: PreparedLeaf?
+
+  init(_ body: EntryBody, _ statement: SignedStatement, _ leaf: PreparedLeaf?, _ rules: LedgerRules) {
+    self.body = body
+    self.statement = statement
+    self.leaf = leaf
+    identity = body.identity
+    canDeny = body.canDeny
+    if case .consent(let event) = body {
+      claim = ConsentClaim(
+        timeMs: event.eventTimeMs, purpose: event.purpose.id, isGrant: event.state.isGrant,
+        permittedBy: rules.policy(permitting: event))
+    } else {
+      claim = nil
+    }
+  }
+}
+
+/// A leaf as it stands in the log if it is taken at this time.
+struct PreparedLeaf: Sendable {
+  let recordedMs: Int64
+  let bytes: [UInt8]
+  let hash: [UInt8]
+
+  init(_ statement: SignedStatement, recordedMs: Int64) throws(LedgerError) {
+    self.recordedMs = recordedMs
+    bytes = try statement.leaf(recordedMs: recordedMs)
+    hash = MerkleTree.leafHash(bytes).bytes
+  }
+}
+
+/// An append that is durable and signed: everything that its receipts are made of.
+struct CommittedAppend: Sendable {
+  let places: [PlacedStatement]
+  let signed: SignedCheckpoint
+  let proofs: BatchProofs
 }
 
 extension LedgerStore {
@@ -31,8 +72,8 @@ extension LedgerStore {
   /// stands; other content under the same identity is refused. After `commitUncertain` the store has to be
   /// reopened.
   package func append(_ statements: [SignedStatement], nowMs: Int64) throws(LedgerError) -> [LedgerReceipt] {
-    let batch = try Self.check(statements)
-    let outcome = Mutex<Result<[LedgerReceipt], LedgerError>?>(nil)
+    let batch = try check(statements, nowMs: nowMs)
+    let outcome = Mutex<Result<CommittedAppend, LedgerError>?>(nil)
     committing.sync {
       commitGroup([
         QueuedAppend(batch: batch, nowMs: nowMs) { result in
@@ -41,7 +82,7 @@ extension LedgerStore {
       ])
     }
     guard let result = outcome.withLock({ $0 }) else { throw .commitUncertain(step: "queue") }
-    return try result.get()
+    return try receipts(try result.get())
   }
 
   /// The same without blocking the caller's thread; appends that arrive meanwhile share one commit, so that
@@ -49,14 +90,16 @@ extension LedgerStore {
   package func append(
     group statements: [SignedStatement], nowMs: Int64
   ) async throws(LedgerError) -> [LedgerReceipt] {
-    let batch = try Self.check(statements)
+    let batch = try check(statements, nowMs: nowMs)
     let result = await withCheckedContinuation { continuation in
-      queue.withLock {
+      let isFirst = queue.withLock {
         $0.append(QueuedAppend(batch: batch, nowMs: nowMs) { continuation.resume(returning: $0) })
+        return $0.count == 1
       }
-      committing.async { self.commitQueued() }
+      // Whoever finds others waiting is committed with them.
+      if isFirst { committing.async { self.commitQueued() } }
     }
-    return try result.get()
+    return try receipts(try result.get())
   }
 
   /// Appends one body of the log's own.
@@ -69,49 +112,56 @@ extension LedgerStore {
     return receipt
   }
 
-  /// Form and signatures, before the writer is asked: nothing here needs the log. Large appends are checked by
-  /// several threads.
-  private static func check(_ statements: [SignedStatement]) throws(LedgerError) -> [CheckedStatement] {
-    guard statements.count <= maximumBatch else { throw .outOfRange(size: UInt64(statements.count)) }
-    let parts = statements.count / checkedTogether
-    guard parts > 1 else { return try check(statements, 0..<statements.count) }
-    let results = Mutex([Int: Result<[CheckedStatement], LedgerError>]())
-    DispatchQueue.concurrentPerform(iterations: parts) { part in
-      let range = (statements.count * part / parts)..<(statements.count * (part + 1) / parts)
-      let result: Result<[CheckedStatement], LedgerError>
-      do throws(LedgerError) { result = .success(try check(statements, range)) } catch {
-        result = .failure(error)
+  /// Form, signatures, and everything else that does not need the writer. Large appends are checked by several
+  /// threads.
+  private func check(_ statements: [SignedStatement], nowMs: Int64) throws(LedgerError) -> [CheckedStatement]
+  {
+    guard statements.count <= Self.maximumBatch else { throw .outOfRange(size: UInt64(statements.count)) }
+    let rules = rules
+    // The writer may find a later time or another policy in force; then it does again what was done here.
+    let expectedMs = max(rules.lastRecordedMs, nowMs)
+    return try Self.inParts(statements.count) { range throws(LedgerError) in
+      var check = SignatureCheck()
+      var batch: [CheckedStatement] = []
+      batch.reserveCapacity(range.count)
+      for position in range {
+        let statement = statements[position]
+        do throws(LedgerError) {
+          let body = try statement.body()
+          guard check.isSigned(statement) else { throw .wrongSignature(signer: statement.signer) }
+          batch.append(
+            CheckedStatement(body, statement, try? PreparedLeaf(statement, recordedMs: expectedMs), rules))
+        } catch { throw .refused(position: position, reason: error) }
       }
+      return batch
+    }
+  }
+
+  /// Splits work on positions over the cores if it is worth it; of several errors the first position's is thrown.
+  private static func inParts<Element: Sendable>(
+    _ count: Int, _ body: @Sendable (Range<Int>) throws(LedgerError) -> [Element]
+  ) throws(LedgerError) -> [Element] {
+    let parts = min(maximumParts, count / partSize)
+    guard parts > 1 else { return try body(0..<count) }
+    let results = Mutex([Result<[Element], LedgerError>?](repeating: nil, count: parts))
+    DispatchQueue.concurrentPerform(iterations: parts) { part in
+      let result: Result<[Element], LedgerError>
+      do throws(LedgerError) {
+        result = .success(try body((count * part / parts)..<(count * (part + 1) / parts)))
+      } catch { result = .failure(error) }
       results.withLock { $0[part] = result }
     }
-    var batch: [CheckedStatement] = []
-    batch.reserveCapacity(statements.count)
-    // The first position that is refused is the one that is named.
-    for part in 0..<parts {
-      guard let result = results.withLock({ $0[part] }) else { throw .commitUncertain(step: "check") }
-      batch += try result.get()
+    var all: [Element] = []
+    all.reserveCapacity(count)
+    for result in results.withLock({ $0 }) {
+      guard let result else { throw .commitUncertain(step: "check") }
+      all += try result.get()
     }
-    return batch
+    return all
   }
 
-  private static let checkedTogether = 512
-
-  private static func check(
-    _ statements: [SignedStatement], _ range: Range<Int>
-  ) throws(LedgerError) -> [CheckedStatement] {
-    var check = SignatureCheck()
-    var batch: [CheckedStatement] = []
-    batch.reserveCapacity(range.count)
-    for position in range {
-      let statement = statements[position]
-      do throws(LedgerError) {
-        let body = try statement.body()
-        guard check.isSigned(statement) else { throw .wrongSignature(signer: statement.signer) }
-        batch.append(CheckedStatement(body: body, statement: statement))
-      } catch { throw .refused(position: position, reason: error) }
-    }
-    return batch
-  }
+  private static let partSize = 256
+  private static let maximumParts = 64
 
   /// Commits what has queued up, as many together as fit.
   private func commitQueued() {
@@ -133,7 +183,7 @@ extension LedgerStore {
   }
 
   private func commitGroup(_ group: [QueuedAppend]) {
-    let results = writer.withLock { state -> [Result<[LedgerReceipt], LedgerError>] in
+    let results = writer.withLock { state -> [Result<CommittedAppend, LedgerError>] in
       if let step = state.uncertain { return group.map { _ in .failure(.commitUncertain(step: step)) } }
       do throws(LedgerError) { return try commit(group, &state) } catch {
         return group.map { _ in .failure(error) }
@@ -148,17 +198,18 @@ extension LedgerStore {
   ///    nobody was told. After it: the entries are durable but no checkpoint covers them; opening checks and
   ///    signs them. They may be in the log without having been acknowledged, and a retry then gets their
   ///    receipt.
-  /// 2. Sign: the checkpoint of what is durable, and the signer's state replaced if it still holds the last
-  ///    note (compare and swap). A checkpoint is thus never signed for what could still be lost, so no two
-  ///    trees of one size are ever signed. Crash before the swap: as after step 1, and the note never left
-  ///    this process. After: the checkpoint is in force.
-  /// 3. Publish: the note into the database's history, then to readers and in receipts. Crash before:
-  ///    opening adds it from the signer's state.
+  /// 2. Sign: the checkpoint of what is durable, written durably into the signer's state beside the last note, if
+  ///    that is still the last one (compare and swap). A checkpoint is thus never signed for what could still be
+  ///    lost, so no two trees of one size are ever signed. Crash before the write, or within it: as after step 1,
+  ///    the last note counts, and the new one never left this process. After: the checkpoint is in force.
+  /// 3. Publish: the note into the database's history, for those who read the file, then to readers and in
+  ///    receipts. The history does not wait for the disk: opening adds the newest note from the signer's state,
+  ///    whether the crash came before or undid it.
   ///
   /// An error after the commit of step 1 was begun leaves the outcome open: the store takes nothing more.
   private func commit(
     _ group: [QueuedAppend], _ state: inout WriterState
-  ) throws(LedgerError) -> [Result<[LedgerReceipt], LedgerError>] {
+  ) throws(LedgerError) -> [Result<CommittedAppend, LedgerError>] {
     var staged = StagedBatch(state)
     var uncertain: CommitStep?
     var placed: [Result<[PlacedStatement], LedgerError>] = []
@@ -166,17 +217,20 @@ extension LedgerStore {
       try faults(.beforeStaging)
       try database.ledgerWrite { db in
         let tables = LedgerTables(db)
-        for append in group { placed.append(try staged.place(append, tables)) }
-        staged.tiles.collectPartial()
+        let statements = try LeafStatements(db)
+        for append in group { placed.append(try staged.place(append, tables, statements)) }
+        guard staged.hasNew else { return try faults(.beforeStageCommit) }
+        try staged.complete()
         try tables.writeTiles(staged.tiles)
         try faults(.beforeStageCommit)
-        if staged.range.size > state.range.size { uncertain = .beforeStageCommit }
+        uncertain = .beforeStageCommit
       }
-      if staged.range.size > state.range.size {
+      if staged.hasNew {
         try faults(.afterStageCommit)
         uncertain = .afterStageCommit
-        state.signed = try sign(staged.range, after: state.signed, nowMs: group.map(\.nowMs).max() ?? 0)
-        try database.ledgerWrite { try LedgerTables($0).insertCheckpoint(state.signed) }
+        try sign(staged.range, &state.signer, nowMs: group.map(\.nowMs).max() ?? 0)
+        let signed = state.signer.signed
+        try database.ledgerWriteUnsynced { try LedgerTables($0).insertCheckpoint(signed) }
         try faults(.afterPublishing)
         staged.finish(&state)
         let visible = Published(state)
@@ -189,168 +243,40 @@ extension LedgerStore {
       }
       throw error as? LedgerError ?? .commitUncertain(step: CommitStep.beforeStaging.rawValue)
     }
-    let signed = state.signed
-    return placed.map { result in
-      do throws(LedgerError) { return .success(try receipts(try result.get(), staged, signed)) } catch {
-        return .failure(error)
-      }
-    }
+    let signed = state.signer.signed
+    let proofs = staged.tree.proofs()
+    return placed.map { $0.map { CommittedAppend(places: $0, signed: signed, proofs: proofs) } }
   }
 
-  private func sign(
-    _ range: CompactRange, after last: SignedCheckpoint, nowMs: Int64
-  ) throws -> SignedCheckpoint {
-    let newest = published.withLock { $0.signed.timestampSeconds }
+  private func sign(_ range: CompactRange, _ signer: inout SignerState, nowMs: Int64) throws {
+    let newest = published.withLock { published in
+      published.isSigning = true
+      return published.signed.timestampSeconds
+    }
     let signed = try SignedCheckpoint.sign(
       Checkpoint(origin: origin, size: range.size, root: range.root),
       timestampSeconds: max(newest, UInt64(max(0, nowMs / 1000))), logKey: logKey, freshnessKey: freshnessKey)
     try faults(.beforeSignerState)
-    let path = LedgerFiles.signerState(directory)
-    guard let bytes = try DurableFile.read(path), bytes == Array(last.noteText.utf8) else {
-      throw LedgerError.signerStateChanged(path: path)
-    }
-    try DurableFile.write(Array(signed.noteText.utf8), to: path)
+    try signer.replace(signed)
     try faults(.afterSignerState)
-    return signed
   }
 
-  /// Receipts come from memory: every sibling of a new leaf is either in the batch or on the old right edge.
-  private func receipts(
-    _ placed: [PlacedStatement], _ staged: StagedBatch, _ signed: SignedCheckpoint
-  ) throws(LedgerError) -> [LedgerReceipt] {
-    let size = signed.checkpoint.size
-    var receipts: [LedgerReceipt] = []
-    receipts.reserveCapacity(placed.count)
-    for place in placed {
-      let proof =
-        place.index >= staged.firstNew
-        ? try InclusionProof(index: place.index, size: size) { position throws(LedgerError) in
-          guard let node = staged.nodes[position] else { throw .inconsistentTree(size: size) }
-          return node
-        }
-        : try inclusionProof(index: place.index, size: size)
-      receipts.append(
-        LedgerReceipt(
-          index: LeafIndex(place.index), recordedMs: place.recordedMs, earlierLeaf: place.earlierLeaf,
-          checkpoint: signed, proof: proof))
-    }
-    return receipts
-  }
-}
-
-/// Where a statement stands.
-struct PlacedStatement {
-  let index: UInt64
-  let recordedMs: Int64
-  /// The leaf, if it says the same under another signature.
-  var earlierLeaf: [UInt8]?
-}
-
-/// A batch on its way into the tree: what the writer's state becomes if the commit succeeds.
-struct StagedBatch {
-  let firstNew: UInt64
-  private(set) var range: CompactRange
-  var tiles: StoredTiles
-  var rules: LedgerRules
-  private var newestDenial: UInt64?
-  /// The new nodes and the old right edge.
-  private(set) var nodes: [NodePosition: Digest]
-
-  init(_ state: LedgerStore.WriterState) {
-    firstNew = state.range.size
-    range = state.range
-    tiles = state.tiles
-    rules = state.rules
-    newestDenial = state.newestDenial
-    nodes = Dictionary(
-      uniqueKeysWithValues: zip(MerkleTree.edge(size: state.range.size), state.range.edge))
-  }
-
-  /// Makes the batch the writer's state.
-  func finish(_ state: inout LedgerStore.WriterState) {
-    state.range = range
-    state.tiles = tiles
-    state.tiles.settle()
-    state.rules = rules
-    state.newestDenial = newestDenial
-  }
-
-  mutating func append(leafHash: Digest) {
-    range.append(leafHash: leafHash) { position, hash in
-      nodes[position] = hash
-      tiles.add(position, hash)
-    }
-  }
-
-  /// Decides about every statement of an append, and only if all may be written writes the new ones.
-  mutating func place(
-    _ append: QueuedAppend, _ tables: LedgerTables
-  ) throws -> Result<[PlacedStatement], LedgerError> {
-    var plan = Plan(rules: rules, next: range.size)
-    for (position, candidate) in append.batch.enumerated() {
-      do {
-        try plan.add(candidate, tables, nowMs: append.nowMs)
-      } catch let error as LedgerError {
-        if case .storage = error { throw error }
-        return .failure(.refused(position: position, reason: error))
+  /// Receipts are made by the thread that asked, from memory but for entries that were in the log before.
+  private func receipts(_ committed: CommittedAppend) throws(LedgerError) -> [LedgerReceipt] {
+    let size = committed.signed.checkpoint.size
+    return try Self.inParts(committed.places.count) { range throws(LedgerError) in
+      var receipts: [LedgerReceipt] = []
+      receipts.reserveCapacity(range.count)
+      for place in committed.places[range] {
+        let isNew = place.index >= committed.proofs.oldSize
+        receipts.append(
+          LedgerReceipt(
+            index: LeafIndex(place.index), recordedMs: place.recordedMs, earlierLeaf: place.earlierLeaf,
+            checkpoint: committed.signed,
+            proof: isNew
+              ? committed.proofs.proof(place.index) : try inclusionProof(index: place.index, size: size)))
       }
-    }
-    for new in plan.new {
-      try tables.insertLeaf(range.size, new.body, new.leaf)
-      if new.body.canDeny { newestDenial = range.size }
-      self.append(leafHash: MerkleTree.leafHash(new.leaf))
-    }
-    rules = plan.rules
-    return .success(plan.places)
-  }
-
-  /// What an append would write.
-  private struct Plan {
-    var rules: LedgerRules
-    var next: UInt64
-    var places: [PlacedStatement] = []
-    var new: [(body: EntryBody, leaf: [UInt8])] = []
-    private var inThisAppend: [[UInt8]: (statement: SignedStatement, place: PlacedStatement)] = [:]
-
-    init(rules: LedgerRules, next: UInt64) {
-      self.rules = rules
-      self.next = next
-    }
-
-    mutating func add(_ candidate: CheckedStatement, _ tables: LedgerTables, nowMs: Int64) throws {
-      let identity = candidate.body.identity
-      if let known = try known(identity, tables) {
-        // Another batch's signature over the same words is the same entry.
-        guard known.statement.saysTheSame(as: candidate.statement) else {
-          throw LedgerError.conflictingEntry(
-            identity: "\(candidate.body.kind.rawValue) \(Hex.encode(identity))")
-        }
-        var place = known.place
-        if known.statement != candidate.statement {
-          place.earlierLeaf = try known.statement.leaf(recordedMs: place.recordedMs)
-        }
-        places.append(place)
-        return
-      }
-      let recordedMs = max(rules.lastRecordedMs, nowMs)
-      let leaf = try candidate.statement.leaf(recordedMs: recordedMs)
-      try rules.admit(
-        candidate.body, signer: candidate.statement.signer, index: next, recordedMs: recordedMs, isNew: true)
-      let place = PlacedStatement(index: next, recordedMs: recordedMs)
-      inThisAppend[identity] = (candidate.statement, place)
-      new.append((candidate.body, leaf))
-      places.append(place)
-      next += 1
-    }
-
-    private func known(
-      _ identity: [UInt8], _ tables: LedgerTables
-    ) throws -> (statement: SignedStatement, place: PlacedStatement)? {
-      if let earlier = inThisAppend[identity] { return earlier }
-      guard let index = try tables.index(of: identity) else { return nil }
-      guard let leaf = try tables.leaf(index) else { throw LedgerError.inconsistentTree(size: index) }
-      let (statement, recordedMs) = try SignedStatement.parse(leaf: leaf)
-      return (statement, PlacedStatement(index: index, recordedMs: recordedMs))
+      return receipts
     }
   }
 }

@@ -46,7 +46,7 @@ package enum CommitStep: String, Sendable, CaseIterable {
   case beforeSignerState
   /// The signed checkpoint is durable in the signer's state.
   case afterSignerState
-  /// Everything is durable but nobody was told.
+  /// The checkpoint is in the history, and nobody was told.
   case afterPublishing
 }
 
@@ -83,9 +83,12 @@ package final class LedgerStore: Sendable {
     var signed: SignedCheckpoint
     var rules: LedgerRules
     var newestDenial: UInt64?
+    /// Whether a commit has signed and not published yet: the old tree is not dated anew then, or a tree and a
+    /// larger one would be seen in the wrong order.
+    var isSigning = false
 
     init(_ state: WriterState) {
-      signed = state.signed
+      signed = state.signer.signed
       rules = state.rules
       newestDenial = state.newestDenial
     }
@@ -96,8 +99,8 @@ package final class LedgerStore: Sendable {
     /// The right edge of what is durable; ahead of the published checkpoint only inside a commit.
     var range: CompactRange
     var tiles: StoredTiles
-    /// The note in the signer's state.
-    var signed: SignedCheckpoint
+    /// The last note that was signed.
+    var signer: SignerState
     var rules: LedgerRules
     /// The last entry since the log was opened that can end a permission.
     var newestDenial: UInt64?
@@ -172,7 +175,7 @@ package final class LedgerStore: Sendable {
     let now = UInt64(max(0, nowMs / 1000))
     return try published.withLock { published throws(LedgerError) in
       let current = published.signed
-      guard now > current.timestampSeconds + Self.refreshSeconds else { return current }
+      guard now > current.timestampSeconds + Self.refreshSeconds, !published.isSigning else { return current }
       do throws(MerkleLogError) {
         published.signed = try SignedCheckpoint.sign(
           current.checkpoint, timestampSeconds: now, logKey: logKey, freshnessKey: freshnessKey)

@@ -110,10 +110,6 @@ package enum LedgerVerifier {
 
   /// The last checkpoint that the ledger of a directory has signed, as a signed note.
   package static func newestCheckpoint(directory: String) throws(LedgerError) -> String {
-    let path = LedgerFiles.signerState(directory)
-    do throws(StorageError) {
-      guard let bytes = try DurableFile.read(path) else { throw .missingFile(path: path) }
-      return String(decoding: bytes, as: UTF8.self)
-    } catch { throw .storage(error) }
+    try LedgerFileReader.newestSigned(directory: directory).noteText
   }
 }

@@ -179,7 +179,9 @@ extension SignedStatement {
   }
 
   /// Reads a leaf strictly: its statement and when the ledger took it.
-  package static func parse(leaf: [UInt8]) throws(LedgerError) -> (statement: SignedStatement, recordedMs: Int64) {
+  package static func parse(leaf: [UInt8]) throws(LedgerError) -> (
+    statement: SignedStatement, recordedMs: Int64
+  ) {
     try parse(leaf, isLeaf: true)
   }
 
@@ -232,7 +234,9 @@ extension SignedStatement {
     for kind in EntryKind.allCases {
       let contentEnd = kindEnd - kind.marker.count
       guard contentEnd > start else { continue }
-      if CanonicalReader(bytes, contentEnd..<kindEnd).isNext(kind.marker) { return (kind, contentEnd, recorded) }
+      if CanonicalReader(bytes, contentEnd..<kindEnd).isNext(kind.marker) {
+        return (kind, contentEnd, recorded)
+      }
     }
     throw .notCanonical
   }

@@ -95,15 +95,18 @@ package struct SubjectPackage: Sendable {
     let reader = try LedgerFileReader(directory: directory)
     let index = try reader.index()
     var collected = Collector(reader: reader, nowMs: nowMs)
-    let positions = try index.positions(of: [tag])[tag] ?? []
-    let steps = try index.requestSteps(of: tag)
+    let positions = (try index.positions(of: [tag])[tag] ?? []).filter { $0 < reader.size }
+    let steps = try index.requestSteps(of: tag).filter { $0 < reader.size }
     var events: [IndexedEvent] = []
-    for position in (positions + steps).sorted() where position < reader.size {
+    for position in (positions + steps).sorted() {
       let entry = try reader.entry(position)
       try collected.add("events/\(position).tlog-proof", proofOf: position)
       guard case .consent(let event) = entry.body else { continue }
-      events.append(IndexedEvent(index: LeafIndex(position), event: event))
       try collected.addNotice(event.noticeHash, vault)
+      // As the gate reads it: what another node granted does not count here.
+      let isPermissive = event.state.isGrant || event.state == .restrictionLifted
+      if isPermissive, entry.signer != key.verifyingKey { continue }
+      events.append(IndexedEvent(index: LeafIndex(position), event: event))
     }
     let uses = try vault.rounds(of: subject)
     let evidence = try collected.addRounds(uses, subject, vault, index, known: Set(positions))

@@ -284,8 +284,8 @@ private struct ResidueSearch {
   }
 
   private func finds(in path: String) throws -> Bool {
-    let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-    defer { try? file.close() }
+    let file = try SearchedFiles.shared.handle(path)
+    try file.seek(toOffset: 0)
     var window: UInt64 = 0
     while let chunk = try file.read(upToCount: 1 << 20), !chunk.isEmpty {
       for byte in [UInt8](chunk) {
@@ -294,5 +294,31 @@ private struct ResidueSearch {
       }
     }
     return false
+  }
+}
+
+/// The files that were searched, open for the life of the process: closing any descriptor of a file drops every
+/// POSIX lock that the process holds on it, SQLite's too, and another process would then take the database for
+/// closed (sqlite.org/howtocorrupt.html, 2.2).
+private final class SearchedFiles: Sendable {
+  static let shared = SearchedFiles()
+  private let open: Mutex<[File: FileHandle]> = Mutex([:])
+
+  private struct File: Hashable {
+    let device: UInt64
+    let inode: UInt64
+  }
+
+  func handle(_ path: String) throws -> FileHandle {
+    let attributes = try FileManager.default.attributesOfItem(atPath: path)
+    let file = File(
+      device: (attributes[.systemNumber] as? NSNumber)?.uint64Value ?? 0,
+      inode: (attributes[.systemFileNumber] as? NSNumber)?.uint64Value ?? 0)
+    return try open.withLock { open in
+      if let known = open[file] { return known }
+      let handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+      open[file] = handle
+      return handle
+    }
   }
 }

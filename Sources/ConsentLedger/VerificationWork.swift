@@ -49,6 +49,10 @@ struct KeyedSum: Equatable, Sendable {
   mutating func add(_ bytes: [UInt8], _ index: UInt64, _ key: KeyedSumKey) {
     var a = key.words[0] ^ index &* 0x9e37_79b9_7f4a_7c15
     var b = key.words[1] &+ index
+    // The last bytes, and how many there are.
+    var tail = UInt64(bytes.count)
+    for byte in bytes[(bytes.count & ~7)...] { tail = tail << 8 | UInt64(byte) }
+    a ^= tail &* 0xff51_afd7_ed55_8ccd
     bytes.withUnsafeBytes { bytes in
       var start = 0
       var word = 2
@@ -87,7 +91,8 @@ struct KeyedSumKey: Sendable {
 final class VerificationWork: Sendable {
   /// Entries of one piece: whole tiles.
   static let chunkSize: UInt64 = 32 * 256
-  private static let indexParts = 16
+  /// Indexes of large logs are read in parts, so that all threads have some.
+  private var indexParts: Int { plan.bound > 100_000 ? 16 : 1 }
 
   let plan: DatabaseVerification.Plan
   let path: String
@@ -124,8 +129,8 @@ final class VerificationWork: Sendable {
     let structure = ["quick_check(leaf)"] + ["log", "tile", "checkpoint"].map { "integrity_check(\($0))" }
     if number < structure.count { return .structure(structure[number]) }
     number -= structure.count
-    if index != nil {
-      let checks = IndexVerification.structureChecks
+    if let index {
+      let checks = index.structureChecks
       if number < checks.count { return .indexStructure(checks[number]) }
       number -= checks.count
     }
@@ -135,9 +140,9 @@ final class VerificationWork: Sendable {
       return .chunk(start..<min(plan.bound, start + Self.chunkSize))
     }
     number -= chunks
-    if number < Self.indexParts { return .identities(number) }
-    number -= Self.indexParts
-    return index != nil && number < Self.indexParts ? .subjects(number) : nil
+    if number < indexParts { return .identities(number) }
+    number -= indexParts
+    return index != nil && number < indexParts ? .subjects(number) : nil
   }
 
   /// Takes pieces until none is left.
@@ -154,9 +159,9 @@ final class VerificationWork: Sendable {
           if let index, let indexQueue { structure(indexQueue, check, index.path) }
         case .chunk(let range):
           if range.lowerBound < findings.bound { worker.check(range, queue, indexQueue) }
-        case .identities(let part): worker.identities(queue, part, of: Self.indexParts)
+        case .identities(let part): worker.identities(queue, part, of: indexParts)
         case .subjects(let part):
-          if let indexQueue { worker.subjects(indexQueue, part, of: Self.indexParts) }
+          if let indexQueue { worker.subjects(indexQueue, part, of: indexParts) }
         }
       }
     } catch { findings.add(error, path: path) }
@@ -164,7 +169,7 @@ final class VerificationWork: Sendable {
 
   private func structure(_ queue: DatabaseQueue, _ check: String, _ path: String) {
     do {
-      let answer = try queue.read { try String.fetchAll($0, sql: "PRAGMA \(check)") }
+      let answer = try queue.unsafeRead { try String.fetchAll($0, sql: "PRAGMA \(check)") }
       if answer != ["ok"] { findings.add(Finding("\(path) is damaged: \(answer.first ?? "no answer")")) }
     } catch { findings.add(error, path: path) }
   }

@@ -148,17 +148,11 @@ package struct ConsentRecorder: Sendable {
     return try view.events([tag])[tag, default: []].contains { $0.event.state == .globalPrivacyControl }
   }
 
-  /// Checks entries against the policy in force without recording anything: everything that is wrong.
+  /// Checks entries as they would be recorded, one after another, without recording anything: all that is
+  /// wrong.
   package func problems(_ entries: [Entry], _ circumstances: Circumstances) throws -> [Refusal] {
-    let rules = try view.rules()
-    let tag = try SubjectTag([UInt8](repeating: 0, count: SubjectTag.byteCount))
-    let placeholder = try EventID([UInt8](repeating: 0, count: EventID.byteCount))
-    return entries.enumerated().compactMap { position, entry in
-      do throws(Refusal) {
-        _ = try draft(entry, circumstances, rules, tag: tag, eventID: placeholder, position: position)
-        return nil
-      } catch { return error }
-    }
+    var drafts = try Drafts(self, entries, circumstances)
+    return drafts.add(entries, offset: 0)
   }
 
   /// Records the entries in order; returns when the ledger has acknowledged all of them, each with a proof
@@ -180,56 +174,115 @@ package struct ConsentRecorder: Sendable {
     let statements: [SignedStatement]
   }
 
-  /// Makes, checks and signs the events of a batch.
+  /// Makes, checks and signs the events of a batch. Everything is checked before the vault is touched.
   package func prepare(
     _ entries: [Entry], _ circumstances: Circumstances, offset: Int = 0
   ) throws -> Prepared {
-    let rules = try view.rules()
-    // The vault first: a tag in the log without its key in the vault could never be opened.
-    let known = try vault.tags(for: entries.map(\.subject), create: false)
+    var drafts = try Drafts(self, entries, circumstances)
+    if let refusal = drafts.add(entries, offset: offset).first { throw refusal }
+    // A tag in the log without its key in the vault could never be opened: the vault before the ledger.
     let tags = try vault.tags(for: entries.map(\.subject), create: true)
-    // Who was unknown until now has no history.
-    var histories = try view.events(Array(Set(known.values)))
-    var random = RandomStream.system()
-    let logSize = try view.size()
-    var prepared: [(event: ConsentEvent, statement: SignedStatement?)] = []
-    prepared.reserveCapacity(entries.count)
-    for (position, entry) in entries.enumerated() {
-      guard let tag = tags[entry.subject] else { continue }
-      let eventID = try entry.eventID ?? EventID.ordered(timeMs: entry.timeMs, using: &random)
-      let history = histories[tag] ?? []
-      if let known = history.first(where: { $0.event.eventID == eventID }), known.index.value < logSize {
+    var final: [(event: ConsentEvent, statement: SignedStatement?)] = []
+    final.reserveCapacity(entries.count)
+    for (entry, drafted) in zip(entries, drafts.drafted) {
+      var event = drafted.event
+      if let index = drafted.recordedAt {
         // A retry: what was recorded is sent again word for word, and the ledger answers where it stands.
-        try checkSame(entry, known.event, circumstances, position: offset + position)
-        prepared.append(
-          (known.event, try SignedStatement.parse(leaf: view.leaf(known.index.value)).statement))
+        final.append((event, try SignedStatement.parse(leaf: view.leaf(index)).statement))
         continue
       }
-      var event = try draft(
-        entry, circumstances, rules, tag: tag, eventID: eventID, position: offset + position)
+      guard let tag = tags[entry.subject] else { throw LedgerError.subjectBeingErased }
+      event.subject = tag
+      event.recordID = EventID.record(of: tag, purpose: event.purpose.id)
+      if let payload = entry.payload {
+        event.commitment = try vault.sealPayload(
+          payload, subjectID: entry.subject, eventID: event.eventID
+        ).hex
+      }
+      final.append((event, nil))
+    }
+    let new = try SignedStatement.sign(
+      final.filter { $0.statement == nil }.map { .consent($0.event) }, key: files.identity)
+    var next = new.makeIterator()
+    return Prepared(events: final.map(\.event), statements: final.compactMap { $0.statement ?? next.next() })
+  }
+
+  /// Entries on their way to events, with the histories that they follow. Nothing is written.
+  private struct Drafts {
+    private let recorder: ConsentRecorder
+    private let circumstances: Circumstances
+    private let rules: LedgerRules
+    private let logSize: UInt64
+    private let known: [String: SubjectTag]
+    private var histories: [SubjectTag: [IndexedEvent]]
+    private var strangers: [String: SubjectTag] = [:]
+    private var identifiers: Set<EventID> = []
+    private var random = RandomStream.system()
+    private(set) var drafted: [(event: ConsentEvent, recordedAt: UInt64?)] = []
+
+    init(_ recorder: ConsentRecorder, _ entries: [Entry], _ circumstances: Circumstances) throws {
+      self.recorder = recorder
+      self.circumstances = circumstances
+      rules = try recorder.view.rules()
+      logSize = try recorder.view.size()
+      known = try recorder.vault.tags(for: entries.map(\.subject), create: false)
+      // Who was unknown until now has no history.
+      histories = try recorder.view.events(Array(Set(known.values)))
+    }
+
+    /// Drafts entries in their order; returns what is wrong, each with its position.
+    mutating func add(_ entries: [Entry], offset: Int) -> [Refusal] {
+      var refusals: [Refusal] = []
+      for (position, entry) in entries.enumerated() {
+        do throws(Refusal) { try add(entry, position: offset + position) } catch { refusals.append(error) }
+      }
+      return refusals
+    }
+
+    private mutating func add(_ entry: Entry, position: Int) throws(Refusal) {
+      let tag = tag(of: entry.subject)
+      let eventID: EventID
+      do {
+        eventID = try entry.eventID ?? EventID.ordered(timeMs: max(0, entry.timeMs), using: &random)
+      } catch { throw .record(position: position, "\(error)") }
+      guard identifiers.insert(eventID).inserted else {
+        throw .record(position: position, "the event id \(eventID) is there twice")
+      }
+      let history = histories[tag] ?? []
+      if let earlier = history.first(where: { $0.event.eventID == eventID }), earlier.index.value < logSize {
+        try recorder.checkSame(entry, earlier.event, circumstances, position: position)
+        drafted.append((earlier.event, earlier.index.value))
+        return
+      }
+      var event = try recorder.draft(
+        entry, circumstances, rules, tag: tag, eventID: eventID, position: position)
       if let policy = rules.current?.policy {
-        try checkTransition(event, history, policy, position: offset + position)
+        try recorder.checkTransition(event, history, policy, position: position)
       }
       event.previous = history.last { $0.event.purpose.id == event.purpose.id }?.event.eventID
-      if let payload = entry.payload {
-        event.commitment = try vault.sealPayload(payload, subjectID: entry.subject, eventID: eventID).hex
-      }
-      prepared.append((event, nil))
+      drafted.append((event, nil))
       // Later entries of the batch follow this one; their real index is not known yet, only their order.
       let index = LeafIndex(max(logSize, (history.last?.index.value ?? 0) + 1))
       histories[tag, default: []].append(IndexedEvent(index: index, event: event))
     }
-    let new = try SignedStatement.sign(
-      prepared.filter { $0.statement == nil }.map { .consent($0.event) }, key: files.identity)
-    var next = new.makeIterator()
-    return Prepared(
-      events: prepared.map(\.event), statements: prepared.compactMap { $0.statement ?? next.next() })
+
+    /// The customer's tag, or one that stands for it as long as the vault has none.
+    private mutating func tag(of subject: String) -> SubjectTag {
+      if let tag = known[subject] ?? strangers[subject] { return tag }
+      let digest = Hash.blake2b(domain: "accord stranger", [Array(subject.utf8)])
+      guard let tag = try? SubjectTag(digest.bytes) else {
+        preconditionFailure("a digest has as many bytes as a tag")
+      }
+      strangers[subject] = tag
+      return tag
+    }
   }
 
   /// Sends what was prepared.
   package func submit(_ prepared: Prepared, subjects: [String]) async throws -> [Receipt] {
-    let answer = try await LedgerSubmission.send(prepared.statements, client: client, key: files.identity)
+    // Before the answer: the copy may overtake the receipt.
     let verified = try view.size()
+    let answer = try await LedgerSubmission.send(prepared.statements, client: client, key: files.identity)
     for receipt in answer where receipt.treeSize < verified {
       throw EdgeNodeError.badAnswer(
         what: "receipt",
@@ -244,17 +297,29 @@ package struct ConsentRecorder: Sendable {
     }
   }
 
-  /// The same identifier for something else is a mistake of the caller's.
+  /// The same identifier for something else is a mistake of the caller's: everything that the caller says is
+  /// compared, not what follows from policy and history.
   private func checkSame(
     _ entry: Entry, _ known: ConsentEvent, _ circumstances: Circumstances, position: Int
   ) throws(Refusal) {
-    guard known.state == entry.state, known.purpose.id == entry.purpose ?? circumstances.purpose,
-      !entry.hasOwnTime || known.eventTimeMs == entry.timeMs
-    else {
+    let same =
+      known.state == entry.state && known.purpose.id == entry.purpose ?? circumstances.purpose
+      && known.jurisdiction == entry.jurisdiction ?? circumstances.jurisdiction
+      && known.ageBand == entry.ageBand ?? circumstances.ageBand && known.actor == circumstances.actor
+      && known.channel == circumstances.channel && known.method == circumstances.method
+      && known.language == circumstances.language && known.screenHash == circumstances.screenHash
+      && known.recorder == circumstances.recorder ?? files.name && known.steps == entry.steps
+      && known.durationMs == entry.durationMs
+      && (circumstances.noticeHash == nil || known.noticeHash == circumstances.noticeHash)
+      && (circumstances.legalBasis == nil || known.legalBasis == circumstances.legalBasis)
+      && (entry.expiresAtMs == nil || known.expiresAtMs == entry.expiresAtMs)
+      && (!entry.hasOwnTime || known.eventTimeMs == entry.timeMs)
+      && (entry.payload == nil) == (known.commitment == nil)
+    guard same else {
       throw .record(
         position: position,
-        "the event id \(known.eventID) was used for another decision of this customer: \(known.state.rawValue) "
-          + "for \(known.purpose)")
+        "the event id \(known.eventID) stands for other content already: \(known.state.rawValue) for "
+          + "\(known.purpose); use another one")
     }
   }
 
@@ -280,6 +345,14 @@ package struct ConsentRecorder: Sendable {
   ) throws(Refusal) -> ConsentEvent {
     let purposeID = entry.purpose ?? circumstances.purpose
     guard !entry.subject.isEmpty else { throw .record(position: position, "the subject is empty") }
+    let latest = Int64(client.clock()) + EntryCoding.allowedClockSkewMs
+    guard entry.timeMs >= 0, entry.timeMs <= latest else {
+      throw .record(
+        position: position, "its time (\(entry.timeMs) ms since 1970) is negative or in the future")
+    }
+    guard entry.state != .erased else {
+      throw .record(position: position, "an erasure is not recorded like this: use `accord subject erase`")
+    }
     let policy = rules.current?.policy
     let purpose = policy?.purpose(purposeID)
     guard purposeID == Purpose.every.id || purpose != nil || rules.knownPurposes.contains(purposeID) else {

@@ -56,7 +56,11 @@ struct ConsentService: Sendable {
     }
     router.get("v1/consent/:subject") { request, context in
       try await answering(request) {
-        let subject = try context.parameters.require("subject")
+        let encoded = try context.parameters.require("subject")
+        guard let subject = encoded.removingPercentEncoding else {
+          throw ServiceRefusal(
+            .badRequest, "malformed", "the customer in the path is not percent-encoded UTF-8")
+        }
         guard let purpose = request.uri.queryParameters["purpose"] else {
           throw ServiceRefusal(.badRequest, "malformed", "name the purpose in the query: ?purpose=…")
         }

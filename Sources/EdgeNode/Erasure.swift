@@ -1,6 +1,6 @@
 package import Consent
 package import ConsentLedger
-import Cryptography
+package import Cryptography
 import Federation
 import Foundation
 import MerkleLog
@@ -97,8 +97,15 @@ package struct Erasure: Sendable {
 }
 
 extension SubjectVault {
-  /// Deletes again whom a restored backup brought back.
-  package func replayErasures(of mirror: LedgerMirror) throws -> Int {
-    try replayErasures(erased: mirror.erasedSubjects())
+  /// Deletes again whom a restored backup brought back: the customers whose erasure this node has signed, first
+  /// their records, which only the vault can still tell apart, then their keys.
+  package func replayErasures(of mirror: LedgerMirror, by node: VerifyingKey, store: LocalStore) throws -> Int
+  {
+    let erased = try mirror.erasedSubjects(by: node)
+    guard !erased.isEmpty else { return 0 }
+    for (subject, tag) in try tags(for: store.subjects(), create: false) where erased.contains(tag) {
+      try store.erase(subject: subject)
+    }
+    return try replayErasures(erased: erased)
   }
 }

@@ -78,7 +78,8 @@ extension NodeDaemon {
 
   /// Erasures that a crash cut off, and customers that a restored backup brought back.
   private nonisolated func finishErasures() async throws {
-    let replayed = try vault.replayErasures(of: mirror)
+    let replayed = try vault.replayErasures(
+      of: mirror, by: files.identity.verifyingKey, store: store)
     if replayed > 0 { logger.notice("\(replayed) erased customers were in a restored vault: erased again") }
     let erasure = Erasure(files: files, vault: vault, store: store, client: client, view: LedgerView(mirror))
     for certificate in try await erasure.completePending() {

@@ -102,7 +102,7 @@ package actor NodeDaemon {
     vault = try files.openVault()
     mirror = try files.openMirror()
     // A vault that was put back from a backup must not bring erased customers back.
-    _ = try vault.replayErasures(of: mirror)
+    _ = try vault.replayErasures(of: mirror, by: files.identity.verifyingKey, store: store)
     gate = ConsentGate(
       mirror: mirror, vault: vault, recorder: files.identity.verifyingKey,
       maximumCheckpointAgeSeconds: Int64(files.policy.maximumCheckpointAgeSeconds),

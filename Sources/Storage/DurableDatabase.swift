@@ -12,19 +12,27 @@ package struct DurableDatabase: Sendable {
     package let version: Int
     /// Whether freed pages are overwritten with zeros.
     package let erasesDeleted: Bool
+    /// How many bytes of pages a connection may keep in memory.
+    package let cacheBytes: Int
+    /// After how many pages the write-ahead log is copied into the file.
+    package let checkpointPages: Int
     /// Creates the tables in an empty file.
     package let create: @Sendable (Database) throws -> Void
 
     /// Describes a schema.
     package init(
       name: String, applicationID: Int32, version: Int, erasesDeleted: Bool = false,
+      cacheBytes: Int = 2_048_000, checkpointPages: Int = 1000,
       create: @escaping @Sendable (Database) throws -> Void
     ) {
       precondition(applicationID != 0 && version > 0, "a schema has an application id and a version")
+      precondition(cacheBytes >= 1024 && checkpointPages > 0, "without cache or checkpoints nothing ends")
       self.name = name
       self.applicationID = applicationID
       self.version = version
       self.erasesDeleted = erasesDeleted
+      self.cacheBytes = cacheBytes
+      self.checkpointPages = checkpointPages
       self.create = create
     }
   }
@@ -77,6 +85,26 @@ package struct DurableDatabase: Sendable {
     try DurableDatabase.passing(path, wrapping) { try pool.write(body) }
   }
 
+  /// The same without waiting for the disk: a crash of the process keeps the transaction, power loss may undo it,
+  /// but none before it and no part of it (synchronous=NORMAL for this one). The next `write` makes it durable.
+  package func writeUnsynced<Failure: Error>(
+    wrapping: (StorageError) -> Failure, _ body: (Database) throws -> Void
+  ) throws(Failure) {
+    try DurableDatabase.passing(path, wrapping) {
+      try pool.writeWithoutTransaction { db in
+        try db.execute(sql: "PRAGMA synchronous = NORMAL")
+        let outcome = Result {
+          try db.inTransaction(.immediate) {
+            try body(db)
+            return .commit
+          }
+        }
+        try db.execute(sql: "PRAGMA synchronous = FULL")
+        try outcome.get()
+      }
+    }
+  }
+
   /// Runs reads on one snapshot, with the errors of `write`.
   package func read<Result, Failure: Error>(
     wrapping: (StorageError) -> Failure, _ body: (Database) throws -> Result
@@ -102,7 +130,11 @@ package struct DurableDatabase: Sendable {
     configuration.busyMode = .timeout(5)
     configuration.maximumReaderCount = 4
     let secureDelete = schema.erasesDeleted ? "ON" : "OFF"
-    configuration.prepareDatabase { try $0.execute(sql: "PRAGMA secure_delete = \(secureDelete)") }
+    configuration.prepareDatabase { db in
+      try db.execute(sql: "PRAGMA secure_delete = \(secureDelete)")
+      try db.execute(sql: "PRAGMA cache_size = -\(schema.cacheBytes / 1024)")
+      try db.execute(sql: "PRAGMA wal_autocheckpoint = \(schema.checkpointPages)")
+    }
     return configuration
   }
 

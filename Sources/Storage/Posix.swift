@@ -35,6 +35,20 @@ enum Posix {
     }
   }
 
+  static func writeAll(
+    _ descriptor: Int32, _ bytes: [UInt8], at offset: Int, path: String
+  ) throws(StorageError) {
+    var done = 0
+    while done < bytes.count {
+      let count = bytes.withUnsafeBytes { rest in
+        rest.baseAddress.map { pwrite(descriptor, $0 + done, rest.count - done, off_t(offset + done)) } ?? -1
+      }
+      if count < 0, errno == EINTR { continue }
+      guard count > 0 else { throw failure("write", path) }
+      done += count
+    }
+  }
+
   static func readAll(_ descriptor: Int32, limit: Int, path: String) throws(StorageError) -> [UInt8] {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 65_536)
@@ -50,6 +64,15 @@ enum Posix {
 
   static func sync(_ descriptor: Int32, path: String) throws(StorageError) {
     guard fsync(descriptor) == 0 else { throw failure("make durable", path) }
+  }
+
+  /// The content and what is needed to read it, not the times.
+  static func syncData(_ descriptor: Int32, path: String) throws(StorageError) {
+    #if canImport(Darwin)
+      try sync(descriptor, path: path)
+    #else
+      guard fdatasync(descriptor) == 0 else { throw failure("make durable", path) }
+    #endif
   }
 
   static func syncDirectory(_ path: String) throws(StorageError) {
@@ -125,6 +148,57 @@ package enum DurableFile {
     let bytes = try Posix.readAll(descriptor, limit: limit, path: path)
     guard bytes.count <= limit else { throw .malformedKeyFile(path: path) }
     return bytes
+  }
+}
+
+/// A file of two slots of one size that are written alternately, in place: a write that power loss cuts off leaves
+/// the other slot as it was. What a slot holds has to tell by itself whether it is whole, for instance by a
+/// signature. No file is made and no directory changed, so that a write costs one flush of one page.
+package enum SlotFile {
+  /// How many slots there are.
+  package static let slots = 2
+  /// The bytes of one slot; content that is shorter is followed by zeros.
+  package static let slotBytes = 4096
+
+  /// Makes the file, durably, with content in the first slot. Returns all its bytes.
+  package static func create(_ content: [UInt8], at path: String) throws(StorageError) -> [UInt8] {
+    let bytes = try padded(content, path) + [UInt8](repeating: 0, count: slotBytes)
+    try DurableFile.write(bytes, to: path)
+    return bytes
+  }
+
+  /// All bytes of the file; nil if there is none. A file of another size is `corrupted`.
+  package static func read(_ path: String) throws(StorageError) -> [UInt8]? {
+    guard let bytes = try DurableFile.read(path) else { return nil }
+    guard bytes.count == slots * slotBytes else { throw .corrupted(path: path) }
+    return bytes
+  }
+
+  /// The bytes of one slot among those of a file.
+  package static func slot(_ slot: Int, of bytes: [UInt8]) -> ArraySlice<UInt8> {
+    bytes[(slot * slotBytes)..<((slot + 1) * slotBytes)]
+  }
+
+  /// Replaces the content of one slot, durably, and returns all bytes of the file then; nil, and nothing is written,
+  /// if the file does not hold `expected`. After an error the slot may hold anything.
+  package static func replace(
+    _ slot: Int, by content: [UInt8], at path: String, ifItHolds expected: [UInt8]
+  ) throws(StorageError) -> [UInt8]? {
+    precondition((0..<slots).contains(slot), "there is no such slot")
+    let block = try padded(content, path)
+    let descriptor = try Posix.openFile(path, O_RDWR)
+    defer { close(descriptor) }
+    guard try Posix.readAll(descriptor, limit: slots * slotBytes, path: path) == expected else { return nil }
+    try Posix.writeAll(descriptor, block, at: slot * slotBytes, path: path)
+    try Posix.syncData(descriptor, path: path)
+    var bytes = expected
+    bytes.replaceSubrange((slot * slotBytes)..<((slot + 1) * slotBytes), with: block)
+    return bytes
+  }
+
+  private static func padded(_ content: [UInt8], _ path: String) throws(StorageError) -> [UInt8] {
+    guard content.count <= slotBytes else { throw .system(operation: "write", path: path, errno: EFBIG) }
+    return content + [UInt8](repeating: 0, count: slotBytes - content.count)
   }
 }
 

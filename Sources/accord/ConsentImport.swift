@@ -28,8 +28,9 @@ struct ConsentImport: AsyncParsableCommand {
 
   func run() async throws {
     let circumstances = try circumstances.circumstances()
-    let node = try NodeFiles(sharing: data).identity.verifyingKey
-    let rows = try DecisionFile.read(path: file, nowMs: Int64(nowMilliseconds()), node: node)
+    // The same file under other circumstances holds other decisions.
+    let salt = try NodeFiles(sharing: data).identity.verifyingKey.bytes + Array("\(circumstances)".utf8)
+    let rows = try DecisionFile.read(path: file, nowMs: Int64(nowMilliseconds()), salt: salt)
     var bad = rows.problems
     try await Recording.withRecorder(node: data) { recorder in
       if bad.isEmpty {
@@ -119,21 +120,21 @@ struct DecisionFile {
     "duration_ms",
   ]
 
-  static func read(path: String, nowMs: Int64, node: VerifyingKey) throws -> DecisionFile {
+  static func read(path: String, nowMs: Int64, salt: [UInt8]) throws -> DecisionFile {
     let lower = path.lowercased()
-    if lower.hasSuffix(".ndjson") || lower.hasSuffix(".jsonl") { return try readLines(path, nowMs, node) }
-    if lower.hasSuffix(".json") { return try readArray(path, nowMs, node) }
-    return try readTable(path, nowMs, node)
+    if lower.hasSuffix(".ndjson") || lower.hasSuffix(".jsonl") { return try readLines(path, nowMs, salt) }
+    if lower.hasSuffix(".json") { return try readArray(path, nowMs, salt) }
+    return try readTable(path, nowMs, salt)
   }
 
-  private static func readTable(_ path: String, _ nowMs: Int64, _ node: VerifyingKey) throws -> DecisionFile {
+  private static func readTable(_ path: String, _ nowMs: Int64, _ salt: [UInt8]) throws -> DecisionFile {
     let table = try TableReader.read(path: path)
     for required in ["subject", "state"] where !table.columns.contains(required) {
       throw CommandFailure(
         "\(path) has no column “\(required)”; it has: \(table.columns.joined(separator: ", "))")
     }
     var file = DecisionFile()
-    let identity = RowIdentity(try readFile(path), node)
+    let identity = RowIdentity(try readFile(path), salt)
     for (number, row) in table.rows.enumerated() {
       var fields: [String: String] = [:]
       for (column, cell) in zip(table.columns, row) where !cell.isEmpty && Self.fields.contains(column) {
@@ -144,10 +145,10 @@ struct DecisionFile {
     return file
   }
 
-  private static func readLines(_ path: String, _ nowMs: Int64, _ node: VerifyingKey) throws -> DecisionFile {
+  private static func readLines(_ path: String, _ nowMs: Int64, _ salt: [UInt8]) throws -> DecisionFile {
     let bytes = try readFile(path)
     var file = DecisionFile()
-    let identity = RowIdentity(bytes, node)
+    let identity = RowIdentity(bytes, salt)
     for (line, slice) in bytes.split(separator: 10, omittingEmptySubsequences: false).enumerated() {
       guard slice.contains(where: { $0 != 32 && $0 != 13 && $0 != 9 }) else { continue }
       guard let object = try? JSONSerialization.jsonObject(with: Data(slice)) as? [String: Any] else {
@@ -159,7 +160,7 @@ struct DecisionFile {
     return file
   }
 
-  private static func readArray(_ path: String, _ nowMs: Int64, _ node: VerifyingKey) throws -> DecisionFile {
+  private static func readArray(_ path: String, _ nowMs: Int64, _ salt: [UInt8]) throws -> DecisionFile {
     let bytes = try readFile(path)
     let value: Any
     do { value = try JSONSerialization.jsonObject(with: Data(bytes)) } catch {
@@ -167,7 +168,7 @@ struct DecisionFile {
     }
     guard let array = value as? [Any] else { throw CommandFailure("\(path) is no JSON array of objects") }
     var file = DecisionFile()
-    let identity = RowIdentity(bytes, node)
+    let identity = RowIdentity(bytes, salt)
     for (number, element) in array.enumerated() {
       guard let object = element as? [String: Any] else {
         file.problems.append((number + 1, "element \(number) is no object"))
@@ -251,8 +252,8 @@ struct DecisionFile {
 struct RowIdentity {
   private let file: Digest
 
-  init(_ bytes: [UInt8], _ node: VerifyingKey) {
-    file = Hash.blake2b(domain: "accord import file v1", [node.bytes, bytes])
+  init(_ bytes: [UInt8], _ salt: [UInt8]) {
+    file = Hash.blake2b(domain: "accord import file v1", [salt, bytes])
   }
 
   func id(of number: Int) -> EventID? {

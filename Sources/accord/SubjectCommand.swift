@@ -28,7 +28,7 @@ struct SubjectCommand: AsyncParsableCommand {
         return
       }
       let reader = try LedgerFileReader(directory: data)
-      let positions = try reader.index().positions(of: [tag])[tag] ?? []
+      let positions = (try reader.index().positions(of: [tag])[tag] ?? []).filter { $0 < reader.size }
       Console.write("\(subject): tag \(tag)")
       var events: [IndexedEvent] = []
       for position in positions {

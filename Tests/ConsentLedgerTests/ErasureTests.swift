@@ -134,7 +134,7 @@ private final class Scene {
 
     try scene.append(scene.event(2, .erased))
     let index = try LedgerFileReader(directory: scene.fixture.path).index()
-    #expect(try index.erasedSubjects() == [scene.tag])
+    #expect(try index.erasedSubjects(by: scene.store.verifyingKey) == [scene.tag])
     let counts = try scene.vault.erase(subjectID: Scene.customer)
     #expect(counts == ErasureCounts(evidence: 4, keys: 1, payloads: 1, rounds: 4))
     #expect(try scene.found(scene.stored).isEmpty)
@@ -158,7 +158,8 @@ private final class Scene {
     let vault = try scene.fixture.open()
     #expect(try vault.tag(for: Scene.customer, create: false) == scene.tag)
     #expect(try scene.found(scene.stored) == ["lookup", "wrapped"])
-    let erased = try LedgerFileReader(directory: scene.fixture.path).index().erasedSubjects()
+    let erased = try LedgerFileReader(directory: scene.fixture.path).index().erasedSubjects(
+      by: scene.store.verifyingKey)
     #expect(try vault.replayErasures(erased: erased) == 1)
     #expect(try scene.found(scene.stored).isEmpty && scene.found(scene.hidden).isEmpty)
     #expect(try vault.tag(for: Scene.customer, create: false) == nil && vault.count() == 2000)

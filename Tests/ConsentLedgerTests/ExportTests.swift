@@ -25,11 +25,12 @@ import Testing
     _ = try ledger.append(fixture.consents(600, batchSize: 256), nowMs: startMs)
     let target = fixture.file("export")
     let summary = try LedgerExport.export(directory: fixture.path, to: target)
-    #expect(summary.size == 605 && summary.root == ledger.root && summary.written == 9 && summary.kept == 0)
+    #expect(summary.size == 605 && summary.root == ledger.root && summary.written == 10 && summary.kept == 0)
     let found = try files(target)
     #expect(
       found.keys.sorted() == [
-        "checkpoint", "keys.json", "tile/0/000", "tile/0/001", "tile/0/002.p/93", "tile/1/000.p/2",
+        "checkpoint", "keys.json", "manifest.json", "tile/0/000", "tile/0/001", "tile/0/002.p/93",
+        "tile/1/000.p/2",
         "tile/entries/000", "tile/entries/001", "tile/entries/002.p/93",
       ])
     #expect(
@@ -42,7 +43,9 @@ import Testing
     // Every file is what the server gives by its path, and the other way round.
     try ledger.close()
     let server = try LedgerTileServer(reader: LedgerFileReader(directory: fixture.path))
-    for (path, bytes) in found { #expect(try server.file(path: path) == Array(bytes)) }
+    for (path, bytes) in found where path != "manifest.json" {
+      #expect(try server.file(path: path) == Array(bytes))
+    }
     #expect(try server.file(path: "tile/0/001.p/7") == Array(try #require(found["tile/0/001"])[..<(32 * 7)]))
     for path in [
       "tile/0/002", "tile/0/002.p/94", "tile/0/003", "tile/1/000", "tile/2/000.p/1", "tile/entries/002",
@@ -98,7 +101,7 @@ import Testing
     _ = try ledger.append(fixture.consents(600, batchSize: 256), nowMs: startMs)
     let target = fixture.file("export")
     _ = try LedgerExport.export(directory: fixture.path, to: target)
-    for path in try files(target).keys {
+    for path in try files(target).keys where path != "manifest.json" {
       let file = target + "/" + path
       try FileManager.default.moveItem(atPath: file, toPath: fixture.file("away"))
       let strict = LedgerVerifier.verify(source: LedgerSource(directory: target))
@@ -109,7 +112,7 @@ import Testing
         !LedgerVerifier.verify(source: LedgerSource(name: "url", read: source.read)).verified, "\(path)")
       try FileManager.default.moveItem(atPath: fixture.file("away"), toPath: file)
     }
-    for path in ["tile/0/002.p/92", "tile/0/003", "readme.txt", "tile/2/000.p/1"] {
+    for path in ["tile/0/002.p/92", "tile/0/003", "readme.txt", "tile/2/000.p/1", "checkpoint.new"] {
       let file = target + "/" + path
       try Data([1]).write(to: URL(fileURLWithPath: try fixture.made(file)))
       let report = LedgerVerifier.verify(source: LedgerSource(directory: target))
@@ -117,7 +120,116 @@ import Testing
       try FileManager.default.removeItem(atPath: file)
     }
     try Data([1]).write(to: URL(fileURLWithPath: target + "/manifest.json"))
-    #expect(LedgerVerifier.verify(source: LedgerSource(directory: target)).firstProblem == nil)
+    let report = LedgerVerifier.verify(source: LedgerSource(directory: target))
+    #expect(report.firstProblem == "manifest.json does not describe this export" && report.size == 605)
+  }
+
+  @Test func `the manifest says what the export holds`() throws {
+    let fixture = try Fixture()
+    let ledger = try fixture.begun()
+    let target = fixture.file("export")
+    _ = try LedgerExport.export(directory: fixture.path, to: target)
+    let found = try files(target)
+    let digests = try ["checkpoint", "keys.json"].map { Hash.sha256(Array(try #require(found[$0]))).hex }
+    #expect(
+      String(decoding: try #require(found["manifest.json"]), as: UTF8.self)
+        == #"{"checkpoint":"\#(digests[0])","format":"accord-ledger-export-v1","keys":"\#(digests[1])","#
+        + #""origin":"accord.test/log","root":"\#(ledger.root.hex)","size":5}"#)
+  }
+
+  @Test func `an export that was interrupted verifies at every step, without a manifest`() throws {
+    let fixture = try Fixture()
+    let ledger = try fixture.begun()
+    let target = fixture.file("export")
+    _ = try LedgerExport.export(directory: fixture.path, to: target)
+    let before = try files(target)
+    _ = try ledger.append(fixture.consents(300, batchSize: 256), nowMs: startMs)
+    _ = try LedgerExport.export(directory: fixture.path, to: target)
+    let after = try files(target)
+    // The order in which files change: tiles, keys, checkpoint; then old tiles go, and the manifest comes.
+    var states = [before.filter { $0.key != "manifest.json" }]
+    let order =
+      after.keys.filter { $0.hasPrefix("tile/") }.sorted().flatMap { [$0 + ".new", $0] }
+      + ["keys.json.new", "keys.json", "checkpoint.new", "checkpoint"]
+    for path in order {
+      var state = states[states.count - 1]
+      state[path] = after[path] ?? Data([1])
+      if !path.hasSuffix(".new") { state[path + ".new"] = nil }
+      states.append(state)
+    }
+    states.append(after.filter { $0.key != "manifest.json" })
+    states.append(after)
+    for (number, state) in states.enumerated() {
+      let source = LedgerSource(
+        name: "state \(number)", read: { state[$0].map { Array($0) } }, list: { Set(state.keys) })
+      let report = LedgerVerifier.verify(source: source)
+      #expect(report.firstProblem == nil && report.size == (number > order.count - 1 ? 305 : 5))
+    }
+  }
+
+  @Test func `an entry that cannot be read is named, wherever it stands`() throws {
+    let fixture = try Fixture()
+    let ledger = try fixture.begun()
+    _ = try ledger.append(fixture.consents(600, batchSize: 256), nowMs: startMs)
+    let target = fixture.file("export")
+    _ = try LedgerExport.export(directory: fixture.path, to: target)
+    let original = try files(target)
+    for (path, first, entry) in [
+      ("tile/entries/000", 0, 7), ("tile/entries/001", 256, 300), ("tile/entries/002.p/93", 512, 604),
+    ] {
+      var bundle = Array(try #require(original[path]))
+      var place = 0
+      for _ in first..<entry { place += 2 + Int(bundle[place]) << 8 + Int(bundle[place + 1]) }
+      bundle[place] ^= 0x80
+      let changed = bundle
+      let source = LedgerSource(
+        name: "copy", read: { $0 == path ? changed : original[$0].map { Array($0) } })
+      #expect(LedgerVerifier.verify(source: source).firstBadEntry?.value == UInt64(entry))
+    }
+  }
+
+  /// The verifier that was written from the protocol alone.
+  private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    .appendingPathComponent("../../protocol/verify_ledger.py").standardizedFileURL.path
+
+  /// The exit code and what was written.
+  private static func python(_ arguments: [String]) throws -> (code: Int32, text: String) {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = ["python3"] + arguments
+    let output = Pipe()
+    process.standardOutput = output
+    process.standardError = output
+    try process.run()
+    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    return (process.terminationStatus, text)
+  }
+
+  private static let hasScript =
+    FileManager.default.fileExists(atPath: script) && (try? python(["-c", "import nacl"]))?.code == 0
+
+  @Test(.enabled(if: hasScript, "needs python3 with PyNaCl and protocol/verify_ledger.py"))
+  func `an independent verifier accepts an export`() throws {
+    let fixture = try Fixture()
+    try fixture.smallLedger()
+    let target = fixture.file("export")
+    _ = try LedgerExport.export(directory: fixture.path, to: target)
+    let small = try Self.python([Self.script, "export", target])
+    #expect(small.code == 0, "\(small.text)")
+    let ledger = try fixture.open()
+    _ = try ledger.append(fixture.consents(300, batchSize: 256), nowMs: startMs + 3000)
+    try ledger.close()
+    let kept = fixture.file("kept")
+    try FileManager.default.copyItem(atPath: target + "/checkpoint", toPath: kept)
+    _ = try LedgerExport.export(directory: fixture.path, to: target)
+    let grown = try Self.python([Self.script, "export", target, "--since", kept])
+    #expect(grown.code == 0, "\(grown.text)")
+    let manifest = target + "/manifest.json"
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: manifest))
+    bytes[20] ^= 1
+    try bytes.write(to: URL(fileURLWithPath: manifest))
+    #expect(try Self.python([Self.script, "export", target]).code == 1)
   }
 
   @Test func `an export with rules broken, times running back or an identity twice is refused`() throws {

@@ -70,7 +70,7 @@ extension LedgerIndex {
     let index = try LedgerFileReader(directory: fixture.path).index()
     #expect(try index.positions(of: tags, size: 65) == expected)
     #expect(try index.positions(of: [], size: 65).isEmpty)
-    #expect(try index.erasedSubjects() == erased)
+    #expect(try index.erasedSubjects(by: fixture.store.verifyingKey) == erased)
     #expect(try index.positions(of: tags, size: 40) == expected.mapValues { $0.filter { $0 < 40 } })
   }
 

@@ -13,10 +13,13 @@ private final class Recorder: Sendable {
     let commit: Int
     let step: CommitStep
     let directory: String
-    /// The size of the write-ahead log at the step before: every transaction in it was made durable.
+    /// The size of the write-ahead log when the last entries had been staged: everything in it was made durable then,
+    /// and nothing after it.
     let durableLog: Int
     /// Every note that was in the signer's state until then.
     let notes: Set<String>
+    /// What is in the signer's state.
+    let signer: [UInt8]
   }
   struct State {
     var commit = 0
@@ -39,10 +42,15 @@ private final class Recorder: Sendable {
   }
 
   func pass(_ step: CommitStep) throws {
-    let note = try DurableFile.read(path + "/ledger-signer.note")
+    let signer = try SlotFile.read(path + "/ledger-signer.note") ?? []
     try state.withLock { state in
-      if let note { state.notes.insert(String(decoding: note, as: UTF8.self)) }
+      for slot in 0..<SlotFile.slots {
+        let note = SlotFile.slot(slot, of: signer).prefix { $0 != 0 }
+        if !note.isEmpty { state.notes.insert(String(decoding: note, as: UTF8.self)) }
+      }
       if step == .beforeStaging { state.commit += 1 }
+      // The opening's transaction, and that of the staged entries.
+      if step == .afterStageCommit || state.snapshots.isEmpty { state.durableLog = size("ledger.sqlite-wal") }
       let directory = copies + "/\(state.commit)-\(step.rawValue)"
       try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
       for name in ["ledger.sqlite", "ledger.sqlite-wal", "ledger-signer.note"]
@@ -52,8 +60,7 @@ private final class Recorder: Sendable {
       state.snapshots.append(
         Snapshot(
           commit: state.commit, step: step, directory: directory, durableLog: state.durableLog,
-          notes: state.notes))
-      state.durableLog = size("ledger.sqlite-wal")
+          notes: state.notes, signer: signer))
     }
   }
 }
@@ -77,6 +84,22 @@ private final class Recorder: Sendable {
       logs.append(holes)
     }
     return logs
+  }
+
+  /// What a power failure at a step leaves of the signer's state: the slot that is written next may hold any part of
+  /// what is written.
+  private static func signerStates(_ snapshot: Recorder.Snapshot, _ all: [Recorder.Snapshot]) -> [[UInt8]] {
+    let after = all.first { $0.commit == snapshot.commit && $0.step == .afterSignerState }
+    guard snapshot.step == .beforeSignerState, let after else { return [snapshot.signer] }
+    return [snapshot.signer]
+      + [1, 40, 200, 512, 2048].map { count in
+        var torn = snapshot.signer
+        for slot in 0..<SlotFile.slots {
+          let start = slot * SlotFile.slotBytes
+          torn.replaceSubrange(start..<(start + count), with: after.signer[start..<(start + count)])
+        }
+        return torn
+      }
   }
 
   @Test func `no power failure loses an acknowledged event or makes a fork`() throws {
@@ -103,17 +126,14 @@ private final class Recorder: Sendable {
       // Also after every step but the last one the caller may be told nothing; then only what was acknowledged
       // before the commit has to be there.
       let promised = acknowledged[snapshot.commit] ?? []
-      for log in try Self.logs(snapshot) {
+      let signers = Self.signerStates(snapshot, snapshots)
+      for (log, signer) in try Self.logs(snapshot).flatMap({ log in signers.map { (log, $0) } }) {
         cases += 1
         let directory = try fixture.directory("life-\(cases)")
-        for name in ["ledger.sqlite", "ledger-signer.note"] {
-          try FileManager.default.copyItem(
-            atPath: snapshot.directory + "/" + name, toPath: directory + "/" + name)
-        }
+        try FileManager.default.copyItem(
+          atPath: snapshot.directory + "/ledger.sqlite", toPath: directory + "/ledger.sqlite")
+        try Data(signer).write(to: URL(fileURLWithPath: directory + "/ledger-signer.note"))
         try Data(log).write(to: URL(fileURLWithPath: directory + "/ledger.sqlite-wal"))
-        // A note that was being written under its interim name.
-        try Data("accord.test/log\n5".utf8).write(
-          to: URL(fileURLWithPath: directory + "/ledger-signer.note.new"))
         let ledger = try fixture.open(directory: directory)
         var notes = snapshot.notes
         notes.insert(try LedgerVerifier.newestCheckpoint(directory: directory))
@@ -135,7 +155,7 @@ private final class Recorder: Sendable {
         try FileManager.default.removeItem(atPath: directory)
       }
     }
-    #expect(cases > 40)
+    #expect(cases > 60)
   }
 
   /// Over the life before the failure and the one after it, no two trees of one size were signed.
