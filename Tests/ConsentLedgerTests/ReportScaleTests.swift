@@ -56,6 +56,28 @@ struct ReportScaleTests {
       FileHandle.standardError.write(Data((lines.joined(separator: "\n") + "\n").utf8))
     }
 
+    // In parts with their own customers the fold counts the same.
+    func standings(parts: Int) throws -> ConsentStandings {
+      try ConsentStandings.read(
+        ledgerIndex, size: Int64(reader.size), policy: try reader.rules().current?.policy,
+        nowMs: filled.endMs, parts: parts)
+    }
+    let whole = try standings(parts: 1)
+    for parts in [2, 3, 7] {
+      let summed = try standings(parts: parts)
+      let differences = [
+        summed.groups == whole.groups, summed.expiring == whole.expiring, summed.askable == whole.askable,
+        summed.changes == whole.changes, summed.movements == whole.movements,
+        summed.endless == whole.endless, summed.subjects == whole.subjects,
+        summed.erased == whole.erased, summed.events == whole.events,
+      ]
+      #expect(differences == [Bool](repeating: true, count: 9), "\(parts) parts")
+      for (id, circumstance) in whole.circumstances {
+        let other = summed.circumstances[id]
+        #expect(other?.inForce == circumstance.inForce && other?.firstGrant == circumstance.firstGrant)
+      }
+    }
+
     let overview = try #require(answers[.overview])
     #expect(overview.summary.hasPrefix("\(Self.count) events of "))
     let inForce = overview.column("standing", "in_force")

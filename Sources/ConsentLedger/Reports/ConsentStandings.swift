@@ -1,6 +1,9 @@
 package import Consent
+import Cryptography
+import Dispatch
 import Foundation
 import GRDB
+import Synchronization
 
 /// How consent stands and stood: one pass over the index's events in the order of the log.
 ///
@@ -89,22 +92,72 @@ package struct ConsentStandings: Sendable {
   /// Events.
   package internal(set) var events = 0
 
-  /// Reads the index below `size`.
+  /// Reads the index below `size`: large ones in parts, each with its own customers, on all cores.
   static func read(
-    _ index: LedgerIndex, size: Int64, policy: Policy?, nowMs: Int64
+    _ index: LedgerIndex, size: Int64, policy: Policy?, nowMs: Int64, parts wanted: Int? = nil
   ) throws(LedgerError) -> ConsentStandings {
-    try index.read { db in
+    // One snapshot for the texts: what events below `size` refer to is in it.
+    let (fold, events) = try index.read { db in
       var fold = StandingFold(policy: policy, nowMs: nowMs)
       try fold.readCircumstances(db)
+      return (fold, try Int.fetchOne(db, sql: "SELECT count(*) FROM event") ?? 0)
+    }
+    let cores = ProcessInfo.processInfo.activeProcessorCount
+    let count = wanted ?? (events < 100_000 ? 1 : min(4, max(1, cores)))
+    let parts = Mutex([Result<ConsentStandings, LedgerError>?](repeating: nil, count: count))
+    DispatchQueue.concurrentPerform(iterations: count) { part in
+      let result: Result<ConsentStandings, LedgerError>
+      do throws(LedgerError) {
+        result = .success(try read(part, of: count, fold, index, size: size))
+      } catch { result = .failure(error) }
+      parts.withLock { $0[part] = result }
+    }
+    var whole: ConsentStandings?
+    for part in parts.withLock({ $0 }) {
+      guard let part = try part?.get() else { continue }
+      if whole == nil { whole = part } else { whole?.add(part) }
+    }
+    return whole ?? ConsentStandings()
+  }
+
+  /// The customers whose tags begin with a byte of the part.
+  private static func read(
+    _ part: Int, of count: Int, _ prototype: StandingFold, _ index: LedgerIndex, size: Int64
+  ) throws(LedgerError) -> ConsentStandings {
+    let lower = Hex.encode([UInt8(part * 256 / count)])
+    let upper = part + 1 == count ? "" : " AND subject < x'\(Hex.encode([UInt8((part + 1) * 256 / count)]))'"
+    return try index.read { db in
+      var fold = prototype
       // Row objects would take longer than all the rest.
       let rows = try RawRows(
         db,
         """
         SELECT idx, subject, state, circumstance, recorded, time, expires, not_before, ask_again FROM event
-          WHERE idx < ? ORDER BY idx
+          WHERE idx < ? AND subject >= x'\(lower)'\(upper) ORDER BY idx
         """, [size])
       while try rows.next() { try fold.add(rows) }
       return fold.finished()
+    }
+  }
+
+  /// Adds the counts of other customers.
+  private mutating func add(_ other: ConsentStandings) {
+    subjects += other.subjects
+    erased += other.erased
+    events += other.events
+    for purpose in purposes.indices {
+      for group in groups[purpose].indices { groups[purpose][group] += other.groups[purpose][group] }
+      endless[purpose] += other.endless[purpose]
+      expiring[purpose].merge(other.expiring[purpose]) { $0 + $1 }
+      askable[purpose].merge(other.askable[purpose]) { $0 + $1 }
+      changes[purpose].merge(other.changes[purpose]) { $0 + $1 }
+      changes[purpose] = changes[purpose].filter { $0.value != 0 }
+      movements[purpose].merge(other.movements[purpose]) { zip($0, $1).map { $0 + $1 } }
+    }
+    for (id, circumstance) in other.circumstances {
+      circumstances[id]?.inForce += circumstance.inForce
+      let first = [circumstances[id]?.firstGrant, circumstance.firstGrant].compactMap { $0 }.min()
+      circumstances[id]?.firstGrant = first
     }
   }
 }
