@@ -1,6 +1,6 @@
 package import Consent
 package import ConsentLedger
-package import Cryptography
+import Cryptography
 import Federation
 import Foundation
 import Messages
@@ -298,7 +298,7 @@ package struct ConsentRecorder: Sendable {
   }
 
   /// The same identifier for something else is a mistake of the caller's: everything that the caller says is
-  /// compared, not what follows from policy and history.
+  /// compared but the words of a payload, not what follows from policy and history.
   private func checkSame(
     _ entry: Entry, _ known: ConsentEvent, _ circumstances: Circumstances, position: Int
   ) throws(Refusal) {
@@ -390,33 +390,5 @@ package struct ConsentRecorder: Sendable {
     do { try event.validate() } catch { throw .record(position: position, "\(error)") }
     if let refusal = policy?.refusal(for: event) { throw .policy(position: position, refusal) }
     return event
-  }
-}
-
-extension PolicyPurpose {
-  /// The notice in a language, or the only one there is.
-  fileprivate func notice(in language: String?) -> PolicyNotice? {
-    guard let language else { return notices.count == 1 ? notices.first : nil }
-    return notices.first { $0.language == language }
-  }
-}
-
-extension EventID {
-  /// An identifier that sorts by time, so that indexes grow at their end: 48 bits of the time in milliseconds,
-  /// then 80 random bits (the layout of RFC 9562's UUID version 7 without its version bits).
-  package static func ordered(timeMs: Int64, using random: inout RandomStream) throws(ConsentError) -> EventID
-  {
-    let time = withUnsafeBytes(of: UInt64(bitPattern: timeMs).bigEndian) { Array($0) }
-    return try EventID(Array(time.suffix(6)) + random.bytes(10))
-  }
-
-  /// The consent record of a subject and purpose.
-  package static func record(of tag: SubjectTag, purpose: String) -> EventID {
-    let digest = Hash.blake2b(domain: "accord consent record v1", [tag.bytes, Array(purpose.utf8)])
-    // 16 bytes are what an identifier has.
-    guard let id = try? EventID(Array(digest.bytes.prefix(byteCount))) else {
-      preconditionFailure("an identifier has 16 bytes")
-    }
-    return id
   }
 }
