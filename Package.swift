@@ -117,8 +117,10 @@ let package = Package(
     .target(
       name: "Simulation",
       dependencies: [
-        "CMalloc", "CZlib", "Consent", "ConsentLedger", "Cryptography", "Learning", "MerkleLog",
-        "SecureAggregation", "Storage",
+        "CMalloc", "CZlib", "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning",
+        "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Storage", grdb,
+        .product(name: "Mustache", package: "swift-mustache"),
+        .product(name: "Yams", package: "Yams"),
       ],
       swiftSettings: strict),
 
@@ -162,7 +164,11 @@ let package = Package(
         "Consent", "Cryptography", "Federation", "Learning", "Messages", "Privacy", "SecureAggregation",
       ], swiftSettings: strict),
     .testTarget(
-      name: "SimulationTests", dependencies: ["CZlib", "Cryptography", "Learning", "Simulation"],
+      name: "SimulationTests",
+      dependencies: [
+        "CZlib", "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning", "MerkleLog",
+        "Messages", "Privacy", "SecureAggregation", "Simulation", "Storage", grdb,
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "AccordTests",

@@ -22,29 +22,63 @@ extension FederationHost {
         .malformed,
         "an append holds 1 to \(MessageLimits.leavesPerMessage) statements, not \(message.statements.count)")
     }
-    let receipts: [ConsentLedger.LedgerReceipt]
+    var answer = WireLedgerAppended()
     do {
       let statements = try message.statements.map { bytes throws(LedgerError) in
         try SignedStatement(parsing: Array(bytes))
       }
-      receipts = try await ledger.append(group: statements, nowMs: Int64(clock()))
+      let now = Int64(clock())
+      if message.compact {
+        let receipt = try await ledger.append(runs: statements, nowMs: now)
+        answer.checkpoint = receipt.checkpoint.noteText
+        answer.receipts = Self.receipts(receipt)
+      } else {
+        let receipts = try await ledger.append(group: statements, nowMs: now)
+        answer.checkpoint = receipts.first?.checkpoint.noteText ?? ""
+        answer.receipts = receipts.map {
+          Self.receipt(
+            LedgerPlace(index: $0.index, recordedMs: $0.recordedMs, earlierLeaf: $0.earlierLeaf),
+            size: $0.proof.size, $0.proof.path)
+        }
+      }
     } catch {
-      if case .commitUncertain = error { await fail("\(error)") }
-      throw HostRefusal(.refused, "\(error)")
+      switch error {
+      // Whether the entries are in the log is not known: that is no refusal.
+      case .commitUncertain:
+        await fail("\(error)")
+        throw HostRefusal(.internalError, "\(error)")
+      case .storage: throw HostRefusal(.internalError, "\(error)")
+      default: throw HostRefusal(.refused, "\(error)")
+      }
     }
     await announceChange()
-    var answer = WireLedgerAppended()
-    answer.checkpoint = receipts.first?.checkpoint.noteText ?? ""
-    answer.receipts = receipts.map { receipt in
-      var wire = WireLedgerReceipt()
-      wire.index = receipt.index.value
-      wire.treeSize = receipt.proof.size
-      wire.proof = receipt.proof.path.map { Data($0.bytes) }
-      wire.recordedMs = UInt64(receipt.recordedMs)
-      wire.leaf = Data(receipt.earlierLeaf ?? [])
-      return wire
-    }
     return answer
+  }
+
+  private nonisolated static func receipts(_ receipt: RunReceipt) -> [WireLedgerReceipt] {
+    let size = receipt.checkpoint.checkpoint.size
+    var wires: [WireLedgerReceipt] = []
+    wires.reserveCapacity(receipt.places.count)
+    for (run, proof) in zip(LedgerPlace.runs(receipt.places.map(\.index.value)), receipt.runs) {
+      for place in run {
+        let path =
+          place == run.lowerBound ? proof.first.path : place == run.upperBound - 1 ? proof.last.path : []
+        wires.append(Self.receipt(receipt.places[place], size: size, path))
+      }
+    }
+    return wires
+  }
+
+  private nonisolated static func receipt(
+    _ place: LedgerPlace, size: UInt64, _ path: [Digest]
+  ) -> WireLedgerReceipt {
+    var wire = WireLedgerReceipt()
+    wire.index = place.index.value
+    wire.treeSize = size
+    wire.proof = path.map { Data($0.bytes) }
+    wire.recordedMs = UInt64(place.recordedMs)
+    wire.leaf = Data(place.earlierLeaf ?? [])
+    return wire
   }
 
   /// The server stops: what happened after the last acknowledgement is not known.

@@ -89,6 +89,8 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
   case residueRemains(path: String)
   /// A certificate, a manifest or a line of the access log is not in its form.
   case malformedDocument(String)
+  /// Nothing was ever recorded of the customer at this node.
+  case unknownSubject
   /// A file of an export is not what its manifest says.
   case changedFile(name: String, how: String)
   /// The access log was changed, counted in lines from 1; 0 for the last line.
@@ -170,6 +172,7 @@ package enum LedgerError: Error, Equatable, Sendable, CustomStringConvertible {
       erase again
       """
     case .malformedDocument(let why): "the document is not in its form: \(why)"
+    case .unknownSubject: "nothing was ever recorded about that customer at this node"
     case .changedFile(let name, let how): "the file \(name) of the export \(how)"
     case .brokenAccessLog(let path, let line, let reason):
       "the access log \(path) was changed at \(line == 0 ? "its end" : "line \(line)"): \(reason)"

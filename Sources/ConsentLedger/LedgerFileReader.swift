@@ -66,16 +66,31 @@ package final class LedgerFileReader: Sendable {
   package func events(
     of tags: some Sequence<SubjectTag>, index: LedgerIndex
   ) throws(LedgerError) -> [SubjectTag: [IndexedEvent]] {
+    let places = try index.positions(of: tags, size: size).flatMap { tag, positions in
+      positions.map { (position: $0, tag: tag) }
+    }.sorted { $0.position < $1.position }
     var found: [SubjectTag: [IndexedEvent]] = [:]
-    for (tag, positions) in try index.positions(of: tags, size: size) {
-      for position in positions {
-        guard case .consent(let event) = try entry(position).body, event.subject == tag else {
-          throw .unreadableEntry(index: position)
-        }
-        found[tag, default: []].append(IndexedEvent(index: LeafIndex(position), event: event))
-      }
+    // Neighbours in the log were often signed together.
+    var check = SignatureCheck()
+    for (place, leaf) in zip(places, try leaves(at: places.map(\.position))) {
+      guard case .consent(let event) = try LedgerEntry(leaf: leaf, check: &check).body,
+        event.subject == place.tag
+      else { throw .unreadableEntry(index: place.position) }
+      found[place.tag, default: []].append(IndexedEvent(index: LeafIndex(place.position), event: event))
     }
     return found
+  }
+
+  /// The leaves at some positions, verbatim, in that order.
+  package func leaves(at positions: [UInt64]) throws(LedgerError) -> [[UInt8]] {
+    let size = size
+    return try Self.reading(queue, path) { try $0.leaves(at: positions, below: size) }
+  }
+
+  /// Which of the identifiers stand for an entry of the log already.
+  package func known(_ identifiers: [EventID]) throws(LedgerError) -> Set<EventID> {
+    let size = size
+    return try Self.reading(queue, path) { try $0.known(identifiers, below: size) }
   }
 
   /// The hashes of a tile, at least the `width` that the checkpoint covers.

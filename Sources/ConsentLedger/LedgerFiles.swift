@@ -135,6 +135,18 @@ struct LedgerTables {
     return try Data.fetchOne(statement, arguments: [Int64(bitPattern: index)]).map { Array($0) }
   }
 
+  func leaves(at positions: [UInt64], below size: UInt64) throws -> [[UInt8]] {
+    try positions.map { position in
+      guard position < size, let leaf = try leaf(position) else { throw LedgerError.outOfRange(size: size) }
+      return leaf
+    }
+  }
+
+  func known(_ identifiers: [EventID], below size: UInt64) throws -> Set<EventID> {
+    let statements = try LeafStatements(db)
+    return Set(try identifiers.filter { try statements.index(of: $0.bytes).map { $0 < size } ?? false })
+  }
+
   func insertLeaf(_ index: UInt64, _ body: EntryBody, _ bytes: [UInt8]) throws {
     try LeafStatements(db).insert(index, body.kind, identity: body.identity, bytes)
   }

@@ -2,7 +2,7 @@ import Consent
 package import Cryptography
 import Foundation
 import GRDB
-import MerkleLog
+package import MerkleLog
 import Storage
 import Synchronization
 
@@ -32,6 +32,15 @@ extension LedgerMirror {
   package func evidenceOfFork() throws(LedgerError) -> String? {
     try database.ledgerRead { try LedgerTables($0).field("condemned") }
       .map { String(decoding: $0, as: UTF8.self) }
+  }
+
+  // MARK: Other checkpoints
+
+  /// Whether the tree of a checkpoint is a beginning of this copy. A copy that has not come as far, or that shows
+  /// another tree of that size, does not contain it.
+  package func contains(_ checkpoint: Checkpoint) throws(LedgerError) -> Bool {
+    guard checkpoint.origin == verifiers.origin, checkpoint.size <= size else { return false }
+    return try root(size: checkpoint.size) == checkpoint.root
   }
 
   // MARK: Witnesses

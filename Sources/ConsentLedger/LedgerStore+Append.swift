@@ -20,7 +20,7 @@ final class CheckedStatement: Sendable {
   let statement: SignedStatement
   let identity: [UInt8]
   let canDeny: Bool
-  /// What the rules ask, if it is a consent.
+  /// What the rules ask, if it is a consent that is no erasure.
   let claim: ConsentClaim?
   /// The leaf and its hash, if it is taken at the time that was expected.
   let leaf: PreparedLeaf?
@@ -31,7 +31,8 @@ final class CheckedStatement: Sendable {
     self.leaf = leaf
     identity = body.identity
     canDeny = body.canDeny
-    if case .consent(let event) = body {
+    // An erasure may need approvals, which only the rules can count.
+    if case .consent(let event) = body, event.state != .erased {
       claim = ConsentClaim(
         timeMs: event.eventTimeMs, purpose: event.purpose.id, isGrant: event.state.isGrant,
         permittedBy: rules.policy(permitting: event))
@@ -90,6 +91,33 @@ extension LedgerStore {
   package func append(
     group statements: [SignedStatement], nowMs: Int64
   ) async throws(LedgerError) -> [LedgerReceipt] {
+    try receipts(try await commit(group: statements, nowMs: nowMs))
+  }
+
+  /// The same with one proof for each run of consecutive entries instead of one for each entry.
+  package func append(
+    runs statements: [SignedStatement], nowMs: Int64
+  ) async throws(LedgerError) -> RunReceipt {
+    let committed = try await commit(group: statements, nowMs: nowMs)
+    let size = committed.signed.checkpoint.size
+    var runs: [RunProof] = []
+    for run in LedgerPlace.runs(committed.places.map(\.index)) {
+      let ends = [committed.places[run.lowerBound].index, committed.places[run.upperBound - 1].index]
+      let proofs = try ends.map { index throws(LedgerError) in
+        index >= committed.proofs.oldSize
+          ? committed.proofs.proof(index) : try inclusionProof(index: index, size: size)
+      }
+      runs.append(RunProof(first: proofs[0], last: proofs[1]))
+    }
+    return RunReceipt(
+      places: committed.places.map {
+        LedgerPlace(index: LeafIndex($0.index), recordedMs: $0.recordedMs, earlierLeaf: $0.earlierLeaf)
+      }, checkpoint: committed.signed, runs: runs)
+  }
+
+  private func commit(
+    group statements: [SignedStatement], nowMs: Int64
+  ) async throws(LedgerError) -> CommittedAppend {
     let batch = try check(statements, nowMs: nowMs)
     let result = await withCheckedContinuation { continuation in
       let isFirst = queue.withLock {
@@ -99,7 +127,7 @@ extension LedgerStore {
       // Whoever finds others waiting is committed with them.
       if isFirst { committing.async { self.commitQueued() } }
     }
-    return try receipts(try result.get())
+    return try result.get()
   }
 
   /// Appends one body of the log's own.

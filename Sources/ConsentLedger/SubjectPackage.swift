@@ -90,7 +90,7 @@ package struct SubjectPackage: Sendable {
     subject: String, vault: SubjectVault, directory: String, key: SigningKey, verifier: [UInt8], nowMs: Int64
   ) throws -> SubjectPackage {
     guard let tag = try vault.tag(for: subject, create: false) else {
-      throw LedgerError.malformedDocument("this node knows nothing about that customer")
+      throw LedgerError.unknownSubject
     }
     let reader = try LedgerFileReader(directory: directory)
     let index = try reader.index()

@@ -101,41 +101,55 @@ extension SubjectVault {
     try sealPayloads([PayloadToSeal(subjectID: subjectID, eventID: eventID, payload: payload)])[0]
   }
 
-  /// Seals payloads in one transaction. A subject that is being erased throws `subjectBeingErased`.
-  package func sealPayloads(_ payloads: [PayloadToSeal]) throws(LedgerError) -> [Digest] {
+  /// Seals payloads in one transaction. A subject that is being erased throws `subjectBeingErased`. `draft` marks
+  /// what is added.
+  package func sealPayloads(
+    _ payloads: [PayloadToSeal], draft: VaultDraft? = nil
+  ) throws(LedgerError) -> [Digest] {
     let keys = heldKeys
     var contents: [[UInt8]] = []
     for item in payloads { contents.append(try item.payload.canonicalBytes()) }
     return try write(keys) { db in
       let rows = try SubjectRows(db, keys)
-      let select = try db.cachedStatement(sql: "SELECT sealed FROM payload WHERE subject = ? AND event = ?")
+      let select = try db.cachedStatement(
+        sql: "SELECT sealed, draft FROM payload WHERE subject = ? AND event = ?")
       let insert = try db.cachedStatement(
-        sql: "INSERT INTO payload (subject, event, sealed) VALUES (?, ?, ?)")
+        sql: "INSERT INTO payload (subject, event, sealed, draft) VALUES (?, ?, ?, ?)")
+      let keep = try db.cachedStatement(
+        sql: "UPDATE payload SET draft = NULL WHERE subject = ? AND event = ?")
       return try zip(payloads, contents).map { item, content in
-        let subject = try require(item.subjectID, rows)
+        let subject = try require(item.subjectID, rows, draft)
         let commitment = Self.commitment(content, item.eventID, subject.key)
         let event = Data(item.eventID.bytes)
-        if let sealed = try Data.fetchOne(select, arguments: [subject.id, event]) {
+        if let row = try Row.fetchOne(select, arguments: [subject.id, event]) {
+          let sealed = try row.decode(Data.self, atIndex: 0)
           guard try unseal(Array(sealed), item.eventID, subject.key).commitment == commitment else {
             throw LedgerError.conflictingEntry(identity: "the payload of event \(item.eventID)")
+          }
+          if let mark = try row.decode(Int64?.self, atIndex: 1), mark != draft?.token {
+            try keep.execute(arguments: [subject.id, event])
           }
         } else {
           let sealed = random.withLock {
             AEAD.seal(content, key: subject.key.payload, additionalData: item.eventID.bytes, using: &$0)
           }
-          try insert.execute(arguments: [subject.id, event, Data(sealed)])
+          try insert.execute(arguments: [subject.id, event, Data(sealed), draft?.token])
         }
         return commitment
       }
     }
   }
 
-  private func require(_ subjectID: String, _ rows: SubjectRows) throws -> SubjectRow {
+  private func require(
+    _ subjectID: String, _ rows: SubjectRows, _ draft: VaultDraft?
+  ) throws -> SubjectRow {
     let lookup = rows.keys.lookup(subjectID)
     switch try rows.find(lookup) {
-    case .known(let row): return row
+    case .known(let row):
+      try claim(row, for: draft, rows.db)
+      return row
     case .erasing: throw LedgerError.subjectBeingErased
-    case .unknown: return try makeSubject(lookup, rows)
+    case .unknown: return try makeSubject(lookup, rows, draft)
     }
   }
 
@@ -178,7 +192,11 @@ extension SubjectVault {
   }
 
   private static func commitment(_ content: [UInt8], _ event: EventID, _ key: SubjectKey) -> Digest {
-    Hash.blake2b(domain: "accord payload v1", [event.bytes, content], key: key.commitment)
+    commitment(content, event, key.commitment)
+  }
+
+  static func commitment(_ content: [UInt8], _ event: EventID, _ key: SecretBytes) -> Digest {
+    Hash.blake2b(domain: "accord payload v1", [event.bytes, content], key: key)
   }
 
   // MARK: Notices

@@ -40,17 +40,18 @@ package final class SubjectVault: Sendable {
 
   /// The tables. Rows about a subject refer to it by the number of its row, which means nothing without it.
   package static let schema = DurableDatabase.Schema(
-    name: "subject vault", applicationID: 0x4143_5654, version: 2, erasesDeleted: true
+    name: "subject vault", applicationID: 0x4143_5654, version: 3, erasesDeleted: true
   ) { db in
     for sql in [
       "CREATE TABLE vault (field TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
       // In the order of arrival, so that new subjects fill pages one after another; only the index is random.
-      "CREATE TABLE subject (id INTEGER PRIMARY KEY, lookup BLOB NOT NULL, wrapped BLOB NOT NULL)",
+      "CREATE TABLE subject (id INTEGER PRIMARY KEY, lookup BLOB NOT NULL, wrapped BLOB NOT NULL, "
+        + "draft INTEGER)",
       subjectIndex,
       "CREATE TABLE session (id INTEGER PRIMARY KEY, session BLOB NOT NULL UNIQUE, round INTEGER NOT NULL, "
         + "time INTEGER NOT NULL)",
       "CREATE TABLE use (session INTEGER, subject INTEGER, PRIMARY KEY (session, subject)) WITHOUT ROWID",
-      "CREATE TABLE payload (subject INTEGER, event BLOB, sealed BLOB NOT NULL, "
+      "CREATE TABLE payload (subject INTEGER, event BLOB, sealed BLOB NOT NULL, draft INTEGER, "
         + "PRIMARY KEY (subject, event)) WITHOUT ROWID",
       "CREATE TABLE notice (hash BLOB PRIMARY KEY, language TEXT NOT NULL, text TEXT NOT NULL) WITHOUT ROWID",
       "CREATE TABLE evidence (id INTEGER PRIMARY KEY, session BLOB NOT NULL, root BLOB NOT NULL, "
@@ -132,8 +133,10 @@ package final class SubjectVault: Sendable {
   }
 
   /// The subjects' tags, in one transaction. Without `create`, unknown subjects are absent; subjects that are
-  /// being erased always are, so that every gate denies them from then on.
-  package func tags(for subjectIDs: [String], create: Bool) throws(LedgerError) -> [String: SubjectTag] {
+  /// being erased always are, so that every gate denies them from then on. `draft` marks the keys that are made.
+  package func tags(
+    for subjectIDs: [String], create: Bool, draft: VaultDraft? = nil
+  ) throws(LedgerError) -> [String: SubjectTag] {
     let keys = heldKeys
     var wanted = Set(subjectIDs).map { Wanted(id: $0, lookup: keys.lookup($0)) }
     // Index pages are touched in their order, and rows do not tell who was named first.
@@ -144,9 +147,12 @@ package final class SubjectVault: Sendable {
       let rows = try SubjectRows(db, keys)
       for subject in wanted {
         switch try rows.find(subject.lookup) {
-        case .known(let row): tags[subject.id] = try row.key.tag
+        case .known(let row):
+          if create { try self.claim(row, for: draft, db) }
+          tags[subject.id] = try row.key.tag
         case .erasing: break
-        case .unknown where create: tags[subject.id] = try self.makeSubject(subject.lookup, rows).key.tag
+        case .unknown where create:
+          tags[subject.id] = try self.makeSubject(subject.lookup, rows, draft).key.tag
         case .unknown: break
         }
       }
@@ -169,14 +175,15 @@ package final class SubjectVault: Sendable {
   }
 
   /// Gives a subject that was not found a key.
-  func makeSubject(_ lookup: [UInt8], _ rows: SubjectRows) throws -> SubjectRow {
+  func makeSubject(_ lookup: [UInt8], _ rows: SubjectRows, _ draft: VaultDraft?) throws -> SubjectRow {
     let (secret, wrapped) = random.withLock { random in
       let secret = random.secret(32)
       let wrapped = AEAD.seal(
         secret.exportBytes(), key: rows.keys.wrap, additionalData: lookup, using: &random)
       return (secret, wrapped)
     }
-    return SubjectRow(id: try rows.insert(lookup, wrapped), key: SubjectKey(secret))
+    return SubjectRow(
+      id: try rows.insert(lookup, wrapped, draft?.token), key: SubjectKey(secret), draft: draft?.token)
   }
 
   // MARK: What the log acknowledged
@@ -244,6 +251,8 @@ extension SubjectVault {
 struct SubjectRow {
   let id: Int64
   let key: SubjectKey
+  /// Whose append made it, as long as nobody else used it (`VaultDraft`).
+  var draft: Int64?
 }
 
 /// The statements on the table of subjects, inside a transaction of the caller.
@@ -265,15 +274,17 @@ struct SubjectRows {
     self.db = db
     self.keys = keys
     erasing = Set(try Int64.fetchAll(db, sql: "SELECT subject FROM erasing WHERE subject IS NOT NULL"))
-    select = try db.cachedStatement(sql: "SELECT id, wrapped FROM subject WHERE lookup = ?")
-    insertion = try db.cachedStatement(sql: "INSERT INTO subject (lookup, wrapped) VALUES (?, ?)")
+    select = try db.cachedStatement(sql: "SELECT id, wrapped, draft FROM subject WHERE lookup = ?")
+    insertion = try db.cachedStatement(sql: "INSERT INTO subject (lookup, wrapped, draft) VALUES (?, ?, ?)")
   }
 
   func find(_ lookup: [UInt8]) throws -> Found {
     guard let row = try Row.fetchOne(select, arguments: [Data(lookup)]) else { return .unknown }
     let id: Int64 = try row.decode(atIndex: 0)
     if erasing.contains(id) { return .erasing(id) }
-    return .known(try open(id, lookup, Array(try row.decode(Data.self, atIndex: 1))))
+    var subject = try open(id, lookup, Array(try row.decode(Data.self, atIndex: 1)))
+    subject.draft = try row.decode(Int64?.self, atIndex: 2)
+    return .known(subject)
   }
 
   func open(_ id: Int64, _ lookup: [UInt8], _ wrapped: [UInt8]) throws -> SubjectRow {
@@ -299,8 +310,8 @@ struct SubjectRows {
   }
 
   /// The new row's number.
-  func insert(_ lookup: [UInt8], _ wrapped: [UInt8]) throws -> Int64 {
-    try insertion.execute(arguments: [Data(lookup), Data(wrapped)])
+  func insert(_ lookup: [UInt8], _ wrapped: [UInt8], _ draft: Int64?) throws -> Int64 {
+    try insertion.execute(arguments: [Data(lookup), Data(wrapped), draft])
     return db.lastInsertedRowID
   }
 }

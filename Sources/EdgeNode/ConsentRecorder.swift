@@ -19,6 +19,9 @@ package struct ConsentRecorder: Sendable {
     package var hasOwnTime = false
     /// Key of idempotence; nil draws one.
     package var eventID: EventID?
+    /// Whether the identifier was made for this entry, from what it came from or at random, so that it cannot
+    /// stand for anything else.
+    package var hasMadeID = false
     /// What for, if not what the circumstances say.
     package var purpose: String?
     /// Where the customer lives.
@@ -129,10 +132,10 @@ package struct ConsentRecorder: Sendable {
 
   /// How many entries go in one request.
   package static let batch = 2048
-  private let files: NodeFiles
-  private let vault: SubjectVault
-  private let client: FederationClient
-  private let view: LedgerView
+  let files: NodeFiles
+  let vault: SubjectVault
+  let client: FederationClient
+  let view: LedgerView
 
   /// A recorder over a node's vault and keys.
   package init(files: NodeFiles, vault: SubjectVault, client: FederationClient, view: LedgerView) {
@@ -172,6 +175,8 @@ package struct ConsentRecorder: Sendable {
   package struct Prepared: Sendable {
     let events: [ConsentEvent]
     let statements: [SignedStatement]
+    /// What the vault got for them.
+    let draft: VaultDraft
   }
 
   /// Makes, checks and signs the events of a batch. Everything is checked before the vault is touched.
@@ -181,214 +186,82 @@ package struct ConsentRecorder: Sendable {
     var drafts = try Drafts(self, entries, circumstances)
     if let refusal = drafts.add(entries, offset: offset).first { throw refusal }
     // A tag in the log without its key in the vault could never be opened: the vault before the ledger.
-    let tags = try vault.tags(for: entries.map(\.subject), create: true)
+    let draft = vault.newDraft()
+    do { return try prepare(entries, drafts, draft) } catch {
+      try vault.discard(draft)
+      throw error
+    }
+  }
+
+  private func prepare(_ entries: [Entry], _ drafts: Drafts, _ draft: VaultDraft) throws -> Prepared {
+    let tags = try vault.tags(for: entries.map(\.subject), create: true, draft: draft)
+    let recorded = drafts.drafted.compactMap(\.recordedAt)
+    let known = Dictionary(zip(recorded, try view.leaves(recorded)), uniquingKeysWith: { first, _ in first })
     var final: [(event: ConsentEvent, statement: SignedStatement?)] = []
     final.reserveCapacity(entries.count)
     for (entry, drafted) in zip(entries, drafts.drafted) {
       var event = drafted.event
       if let index = drafted.recordedAt {
         // A retry: what was recorded is sent again word for word, and the ledger answers where it stands.
-        final.append((event, try SignedStatement.parse(leaf: view.leaf(index)).statement))
+        guard let leaf = known[index] else { throw LedgerError.unreadableEntry(index: index) }
+        final.append((event, try SignedStatement.parse(leaf: leaf).statement))
         continue
       }
       guard let tag = tags[entry.subject] else { throw LedgerError.subjectBeingErased }
       event.subject = tag
       event.recordID = EventID.record(of: tag, purpose: event.purpose.id)
       if let payload = entry.payload {
-        event.commitment = try vault.sealPayload(
-          payload, subjectID: entry.subject, eventID: event.eventID
-        ).hex
+        let item = PayloadToSeal(subjectID: entry.subject, eventID: event.eventID, payload: payload)
+        event.commitment = try vault.sealPayloads([item], draft: draft)[0].hex
       }
       final.append((event, nil))
     }
     let new = try SignedStatement.sign(
       final.filter { $0.statement == nil }.map { .consent($0.event) }, key: files.identity)
     var next = new.makeIterator()
-    return Prepared(events: final.map(\.event), statements: final.compactMap { $0.statement ?? next.next() })
-  }
-
-  /// Entries on their way to events, with the histories that they follow. Nothing is written.
-  private struct Drafts {
-    private let recorder: ConsentRecorder
-    private let circumstances: Circumstances
-    private let rules: LedgerRules
-    private let logSize: UInt64
-    private let known: [String: SubjectTag]
-    private var histories: [SubjectTag: [IndexedEvent]]
-    private var strangers: [String: SubjectTag] = [:]
-    private var identifiers: Set<EventID> = []
-    private var random = RandomStream.system()
-    private(set) var drafted: [(event: ConsentEvent, recordedAt: UInt64?)] = []
-
-    init(_ recorder: ConsentRecorder, _ entries: [Entry], _ circumstances: Circumstances) throws {
-      self.recorder = recorder
-      self.circumstances = circumstances
-      rules = try recorder.view.rules()
-      logSize = try recorder.view.size()
-      known = try recorder.vault.tags(for: entries.map(\.subject), create: false)
-      // Who was unknown until now has no history.
-      histories = try recorder.view.events(Array(Set(known.values)))
-    }
-
-    /// Drafts entries in their order; returns what is wrong, each with its position.
-    mutating func add(_ entries: [Entry], offset: Int) -> [Refusal] {
-      var refusals: [Refusal] = []
-      for (position, entry) in entries.enumerated() {
-        do throws(Refusal) { try add(entry, position: offset + position) } catch { refusals.append(error) }
-      }
-      return refusals
-    }
-
-    private mutating func add(_ entry: Entry, position: Int) throws(Refusal) {
-      let tag = tag(of: entry.subject)
-      let eventID: EventID
-      do {
-        eventID = try entry.eventID ?? EventID.ordered(timeMs: max(0, entry.timeMs), using: &random)
-      } catch { throw .record(position: position, "\(error)") }
-      guard identifiers.insert(eventID).inserted else {
-        throw .record(position: position, "the event id \(eventID) is there twice")
-      }
-      let history = histories[tag] ?? []
-      if let earlier = history.first(where: { $0.event.eventID == eventID }), earlier.index.value < logSize {
-        try recorder.checkSame(entry, earlier.event, circumstances, position: position)
-        drafted.append((earlier.event, earlier.index.value))
-        return
-      }
-      var event = try recorder.draft(
-        entry, circumstances, rules, tag: tag, eventID: eventID, position: position)
-      if let policy = rules.current?.policy {
-        try recorder.checkTransition(event, history, policy, position: position)
-      }
-      event.previous = history.last { $0.event.purpose.id == event.purpose.id }?.event.eventID
-      drafted.append((event, nil))
-      // Later entries of the batch follow this one; their real index is not known yet, only their order.
-      let index = LeafIndex(max(logSize, (history.last?.index.value ?? 0) + 1))
-      histories[tag, default: []].append(IndexedEvent(index: index, event: event))
-    }
-
-    /// The customer's tag, or one that stands for it as long as the vault has none.
-    private mutating func tag(of subject: String) -> SubjectTag {
-      if let tag = known[subject] ?? strangers[subject] { return tag }
-      let digest = Hash.blake2b(domain: "accord stranger", [Array(subject.utf8)])
-      guard let tag = try? SubjectTag(digest.bytes) else {
-        preconditionFailure("a digest has as many bytes as a tag")
-      }
-      strangers[subject] = tag
-      return tag
-    }
+    return Prepared(
+      events: final.map(\.event), statements: final.compactMap { $0.statement ?? next.next() }, draft: draft)
   }
 
   /// Sends what was prepared.
   package func submit(_ prepared: Prepared, subjects: [String]) async throws -> [Receipt] {
-    // Before the answer: the copy may overtake the receipt.
-    let verified = try view.size()
-    let answer = try await LedgerSubmission.send(prepared.statements, client: client, key: files.identity)
-    for receipt in answer where receipt.treeSize < verified {
-      throw EdgeNodeError.badAnswer(
-        what: "receipt",
-        reason:
-          "it is for a log of \(receipt.treeSize) entries, but this node has verified \(verified): the "
-          + "server was restored from an older copy, and what it acknowledges now may be lost")
+    let answer = try await sending(prepared) {
+      let answer = try await LedgerSubmission.send(prepared.statements, client: client, key: files.identity)
+      return (answer, answer.map(\.treeSize).max() ?? 0)
     }
-    // The gate denies until this node's copy of the log has come as far.
-    if let largest = answer.map(\.treeSize).max() { try vault.noteAcknowledged(treeSize: largest) }
     return zip(zip(subjects, prepared.events), answer).map {
       Receipt(subject: $0.0, event: $0.1, proven: $1)
     }
   }
 
-  /// The same identifier for something else is a mistake of the caller's: everything that the caller says is
-  /// compared but the words of a payload, not what follows from policy and history.
-  private func checkSame(
-    _ entry: Entry, _ known: ConsentEvent, _ circumstances: Circumstances, position: Int
-  ) throws(Refusal) {
-    let same =
-      known.state == entry.state && known.purpose.id == entry.purpose ?? circumstances.purpose
-      && known.jurisdiction == entry.jurisdiction ?? circumstances.jurisdiction
-      && known.ageBand == entry.ageBand ?? circumstances.ageBand && known.actor == circumstances.actor
-      && known.channel == circumstances.channel && known.method == circumstances.method
-      && known.language == circumstances.language && known.screenHash == circumstances.screenHash
-      && known.recorder == circumstances.recorder ?? files.name && known.steps == entry.steps
-      && known.durationMs == entry.durationMs
-      && (circumstances.noticeHash == nil || known.noticeHash == circumstances.noticeHash)
-      && (circumstances.legalBasis == nil || known.legalBasis == circumstances.legalBasis)
-      && (entry.expiresAtMs == nil || known.expiresAtMs == entry.expiresAtMs)
-      && (!entry.hasOwnTime || known.eventTimeMs == entry.timeMs)
-      && (entry.payload == nil) == (known.commitment == nil)
-    guard same else {
-      throw .record(
-        position: position,
-        "the event id \(known.eventID) stands for other content already: \(known.state.rawValue) for "
-          + "\(known.purpose); use another one")
+  /// Sends what was prepared and checks that all of it is in the log, without a receipt for each event.
+  package func confirm(_ prepared: Prepared) async throws {
+    try await sending(prepared) {
+      ((), try await LedgerSubmission.confirm(prepared.statements, client: client, key: files.identity))
     }
   }
 
-  private func checkTransition(
-    _ event: ConsentEvent, _ history: [IndexedEvent], _ policy: Policy, position: Int
-  ) throws(Refusal) {
-    let standing = ConsentStanding(events: history, purpose: event.purpose, policy: policy)
-    let before = history.last { $0.event.state.isGrant && $0.event.purpose.id == event.purpose.id }?.event
-    let isChanged =
-      before.map { $0.purpose != event.purpose || $0.noticeHash != event.noticeHash } ?? false
-    if let refusal = ConsentTransition.refusal(
-      from: standing, to: event.state, ownInitiative: event.actor != .controller && event.actor != .system,
-      materialChange: isChanged, nowMs: event.eventTimeMs)
-    {
-      throw .transition(position: position, refusal)
+  private func sending<Answer>(
+    _ prepared: Prepared, _ body: () async throws -> (answer: Answer, treeSize: UInt64)
+  ) async throws -> Answer {
+    // Before the answer: the copy may overtake the receipt.
+    let verified = try view.size()
+    let (answer, treeSize): (Answer, UInt64)
+    do { (answer, treeSize) = try await body() } catch let error as EdgeNodeError {
+      // A definite answer: nothing of the append was taken, and nothing of it stays here. (An append that was
+      // taken before its answer was lost is answered with its receipts, whatever was decided since.)
+      if case .refused(LedgerSubmission.refusalCode, _) = error { try vault.discard(prepared.draft) }
+      throw error
     }
-  }
-
-  /// The event that an entry becomes under the policy in force.
-  private func draft(
-    _ entry: Entry, _ circumstances: Circumstances, _ rules: LedgerRules, tag: SubjectTag, eventID: EventID,
-    position: Int
-  ) throws(Refusal) -> ConsentEvent {
-    let purposeID = entry.purpose ?? circumstances.purpose
-    guard !entry.subject.isEmpty else { throw .record(position: position, "the subject is empty") }
-    let latest = Int64(client.clock()) + EntryCoding.allowedClockSkewMs
-    guard entry.timeMs >= 0, entry.timeMs <= latest else {
-      throw .record(
-        position: position, "its time (\(entry.timeMs) ms since 1970) is negative or in the future")
+    guard prepared.statements.isEmpty || treeSize >= verified else {
+      throw EdgeNodeError.badAnswer(
+        what: "receipt",
+        reason:
+          "it is for a log of \(treeSize) entries, but this node has verified \(verified): the "
+          + "server was restored from an older copy, and what it acknowledges now may be lost")
     }
-    guard entry.state != .erased else {
-      throw .record(position: position, "an erasure is not recorded like this: use `accord subject erase`")
-    }
-    let policy = rules.current?.policy
-    let purpose = policy?.purpose(purposeID)
-    guard purposeID == Purpose.every.id || purpose != nil || rules.knownPurposes.contains(purposeID) else {
-      let names = policy?.purposes.map(\.id).joined(separator: ", ") ?? "none: no policy is in force"
-      throw .record(position: position, "“\(purposeID)” is no purpose of the policy; its purposes: \(names)")
-    }
-    let jurisdiction = entry.jurisdiction ?? circumstances.jurisdiction
-    let residences = Jurisdiction.place(jurisdiction).map { [$0] } ?? []
-    let ruling = purpose.flatMap { policy?.ruling(for: $0, residences: residences) }
-    let isGrant = entry.state.isGrant
-    let notice = circumstances.noticeHash ?? purpose?.notice(in: circumstances.language)?.hash
-    var event = ConsentEvent(
-      eventID: eventID, subject: tag,
-      purpose: purposeID == Purpose.every.id
-        ? .every : Purpose(id: purposeID, version: purpose?.version ?? 1),
-      state: entry.state, regime: ruling?.regime ?? .optIn,
-      legalBasis: circumstances.legalBasis ?? ruling?.legalBases.first ?? "none",
-      jurisdiction: jurisdiction, channel: circumstances.channel, method: circumstances.method,
-      eventTimeMs: entry.timeMs, recorder: circumstances.recorder ?? files.name,
-      recordID: EventID.record(of: tag, purpose: purposeID), actor: circumstances.actor,
-      ageBand: entry.ageBand ?? circumstances.ageBand,
-      consentType: isGrant
-        ? circumstances.consentType ?? (purpose?.sensitive == true ? .explicit : .expressed)
-        : ConsentType.none,
-      noticeHash: notice, language: circumstances.language,
-      policyHash: rules.current?.digest.hex, screenHash: circumstances.screenHash, steps: entry.steps,
-      durationMs: entry.durationMs)
-    if isGrant {
-      event.expiresAtMs =
-        entry.expiresAtMs ?? purpose?.grantLifetimeDays.map { entry.timeMs + Int64($0) * 86_400_000 }
-    } else if let policy, entry.state == .refused || entry.state == .withdrawn {
-      let days = purpose?.askAgainAfterDays ?? policy.limits.askAgainAfterDays
-      event.askAgainAtMs = entry.timeMs + Int64(days) * 86_400_000
-    }
-    do { try event.validate() } catch { throw .record(position: position, "\(error)") }
-    if let refusal = policy?.refusal(for: event) { throw .policy(position: position, refusal) }
-    return event
+    // The gate denies until this node's copy of the log has come as far.
+    try vault.noteAcknowledged(treeSize: treeSize)
+    return answer
   }
 }

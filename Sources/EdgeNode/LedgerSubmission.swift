@@ -28,12 +28,59 @@ package enum LedgerSubmission {
     }
   }
 
+  /// The code with which the server says that the ledger took nothing of an append.
+  static let refusalCode = "refused"
+
   /// Appends statements; every receipt's inclusion proof is checked against the signed checkpoint.
   package static func send(
     _ statements: [SignedStatement], client: FederationClient, key: SigningKey
   ) async throws -> [Proven] {
+    let (answer, signed) = try await append(statements, isCompact: false, client: client, key: key)
+    return try checking {
+      try zip(statements, answer.receipts).map { statement, receipt in
+        let leaf = try leaf(of: statement, receipt)
+        let proof = try proof(receipt)
+        try proof.verify(leafHash: MerkleTree.leafHash(leaf), root: signed.checkpoint.root)
+        return Proven(
+          index: receipt.index, recordedMs: Int64(receipt.recordedMs), leaf: leaf, proof: proof,
+          noteText: answer.checkpoint)
+      }
+    }
+  }
+
+  /// Appends statements and checks that all of them stand in the tree of a signed checkpoint, with one proof for
+  /// each run of consecutive entries.
+  /// - Returns: the size of the tree.
+  package static func confirm(
+    _ statements: [SignedStatement], client: FederationClient, key: SigningKey
+  ) async throws -> UInt64 {
+    let (answer, signed) = try await append(statements, isCompact: true, client: client, key: key)
+    return try checking {
+      for run in LedgerPlace.runs(answer.receipts.map(\.index)) {
+        var hashes: [UInt8] = []
+        hashes.reserveCapacity(32 * run.count)
+        for place in run {
+          hashes += MerkleTree.leafHash(try leaf(of: statements[place], answer.receipts[place])).bytes
+        }
+        try RunProof(
+          first: proof(answer.receipts[run.lowerBound]), last: proof(answer.receipts[run.upperBound - 1])
+        ).verify(leafHashes: hashes, root: signed.checkpoint.root)
+      }
+      return signed.checkpoint.size
+    }
+  }
+
+  private static func proof(_ receipt: WireLedgerReceipt) throws -> InclusionProof {
+    InclusionProof(
+      index: receipt.index, size: receipt.treeSize, path: try receipt.proof.map { try Digest(Array($0)) })
+  }
+
+  private static func append(
+    _ statements: [SignedStatement], isCompact: Bool, client: FederationClient, key: SigningKey
+  ) async throws -> (answer: WireLedgerAppended, signed: SignedCheckpoint) {
     var append = WireLedgerAppend()
     append.statements = statements.map { Data($0.bytes) }
+    append.compact = isCompact
     let bytes = try await client.sendUntilAnswered(
       .ledgerAppend, to: "v1/ledger/append", payload: encodeMessage(append), key: key)
     let answer = try wireMessage(
@@ -44,25 +91,20 @@ package enum LedgerSubmission {
         reason: "\(statements.count) entries were sent, \(answer.receipts.count) acknowledged")
     }
     let keys = try client.trust.keys()
-    do {
+    return try checking {
       let verifiers = try CheckpointVerifiers(
         origin: client.trust.federation, logKey: keys.log, freshnessKey: keys.freshness)
       let signed = try SignedCheckpoint.verify(answer.checkpoint, verifiers)
-      return try zip(statements, answer.receipts).map { statement, receipt in
-        guard receipt.treeSize == signed.checkpoint.size, receipt.recordedMs <= UInt64(Int64.max) else {
-          throw MerkleLogError.wrongProof("inclusion")
-        }
-        let leaf = try leaf(of: statement, receipt)
-        let proof = InclusionProof(
-          index: receipt.index, size: receipt.treeSize, path: try receipt.proof.map { try Digest(Array($0)) })
-        try proof.verify(leafHash: MerkleTree.leafHash(leaf), root: signed.checkpoint.root)
-        return Proven(
-          index: receipt.index, recordedMs: Int64(receipt.recordedMs), leaf: leaf, proof: proof,
-          noteText: answer.checkpoint)
+      for receipt in answer.receipts
+      where receipt.treeSize != signed.checkpoint.size || receipt.recordedMs > UInt64(Int64.max) {
+        throw MerkleLogError.wrongProof("inclusion")
       }
-    } catch {
-      throw EdgeNodeError.badAnswer(what: "receipt", reason: "\(error)")
+      return (answer, signed)
     }
+  }
+
+  private static func checking<Value>(_ body: () throws -> Value) throws -> Value {
+    do { return try body() } catch { throw EdgeNodeError.badAnswer(what: "receipt", reason: "\(error)") }
   }
 
   /// The leaf that a receipt is for: the statement itself, or one with the same words and a right signature.
@@ -115,7 +157,7 @@ package enum LedgerSubmission {
 
 extension LedgerMirror {
   /// Checks that this copy of the log has reached the checkpoint that a session is bound to. The note must
-  /// be signed by the pinned keys; at the same size it must show the same root.
+  /// be signed by the pinned keys, and this copy must begin with its tree.
   func requireReached(_ note: String) throws(FederationError) {
     let signed: SignedCheckpoint
     do { signed = try SignedCheckpoint.verify(note, verifiers) } catch {
@@ -127,7 +169,12 @@ extension LedgerMirror {
         .checkpoint("the session is bound to \(required.size) ledger entries, this node has verified \(size)")
       )
     }
-    guard held.size > required.size || held.root == required.root else {
+    // A larger copy has to begin with the session's tree, or its members decide on different logs.
+    let isSame: Bool
+    do { isSame = try contains(required) } catch {
+      throw .policy(.checkpoint("the session's checkpoint cannot be compared: \(error)"))
+    }
+    guard isSame else {
       throw .policy(.checkpoint("the session is bound to another history of the ledger: it was forked"))
     }
   }

@@ -12,15 +12,18 @@ package struct LedgerView: Sendable {
   package let events: @Sendable ([SubjectTag]) throws -> [SubjectTag: [IndexedEvent]]
   /// How many entries were verified.
   package let size: @Sendable () throws -> UInt64
-  /// A verified leaf, verbatim.
-  package let leaf: @Sendable (UInt64) throws -> [UInt8]
+  /// Verified leaves, verbatim.
+  package let leaves: @Sendable ([UInt64]) throws -> [[UInt8]]
+  /// Which identifiers stand for an entry of the log already.
+  package let known: @Sendable ([EventID]) throws -> Set<EventID>
 
   /// The copy that this process keeps.
   package init(_ mirror: LedgerMirror) {
     rules = { mirror.rules }
     events = { try mirror.events(for: $0) }
     size = { mirror.size }
-    leaf = { try mirror.leaf($0) }
+    leaves = { try mirror.leaves(at: $0) }
+    known = { try mirror.known($0) }
   }
 
   /// A node's files. If no node runs on them, the copy is brought up to date first and kept for this process.
@@ -33,7 +36,7 @@ package struct LedgerView: Sendable {
       return LedgerView(
         rules: { mirror.rules },
         events: { tags in try withExtendedLifetime(lock) { try mirror.events(for: tags) } },
-        size: { mirror.size }, leaf: { try mirror.leaf($0) })
+        size: { mirror.size }, leaves: { try mirror.leaves(at: $0) }, known: { try mirror.known($0) })
     } catch StorageError.inUse {
       // A node runs: it follows the log by itself.
       let directory = files.path
@@ -43,19 +46,23 @@ package struct LedgerView: Sendable {
           let reader = try LedgerFileReader(directory: directory)
           return try reader.events(of: tags, index: try reader.index())
         }, size: { try LedgerFileReader(directory: directory).size },
-        leaf: { try LedgerFileReader(directory: directory).leaf($0) })
+        leaves: { try LedgerFileReader(directory: directory).leaves(at: $0) },
+        known: { try LedgerFileReader(directory: directory).known($0) })
     }
   }
 
-  private init(
+  /// A view of another kind, for tests.
+  package init(
     rules: @escaping @Sendable () throws -> LedgerRules,
     events: @escaping @Sendable ([SubjectTag]) throws -> [SubjectTag: [IndexedEvent]],
     size: @escaping @Sendable () throws -> UInt64,
-    leaf: @escaping @Sendable (UInt64) throws -> [UInt8]
+    leaves: @escaping @Sendable ([UInt64]) throws -> [[UInt8]],
+    known: @escaping @Sendable ([EventID]) throws -> Set<EventID>
   ) {
     self.rules = rules
     self.events = events
     self.size = size
-    self.leaf = leaf
+    self.leaves = leaves
+    self.known = known
   }
 }

@@ -663,6 +663,10 @@ package nonisolated struct WireLedgerAppend: Sendable {
 
   package var statements: [Data] = []
 
+  /// Receipts of consecutive entries then have a proof only at the first and the last of them: with the leaves
+  /// between, these two lead to the root.
+  package var compact: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -677,7 +681,7 @@ package nonisolated struct WireLedgerReceipt: Sendable {
 
   package var treeSize: UInt64 = 0
 
-  /// 32 each
+  /// 32 each; none inside a run of a compact answer
   package var proof: [Data] = []
 
   /// with the statement, that is the leaf
@@ -2042,7 +2046,7 @@ nonisolated extension WireSessionOutcome: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension WireLedgerAppend: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LedgerAppend"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}statements\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}statements\0\u{1}compact\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2051,6 +2055,7 @@ nonisolated extension WireLedgerAppend: SwiftProtobuf.Message, SwiftProtobuf._Me
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedBytesField(value: &self.statements) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.compact) }()
       default: break
       }
     }
@@ -2060,11 +2065,15 @@ nonisolated extension WireLedgerAppend: SwiftProtobuf.Message, SwiftProtobuf._Me
     if !self.statements.isEmpty {
       try visitor.visitRepeatedBytesField(value: self.statements, fieldNumber: 1)
     }
+    if self.compact != false {
+      try visitor.visitSingularBoolField(value: self.compact, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireLedgerAppend, rhs: WireLedgerAppend) -> Bool {
     if lhs.statements != rhs.statements {return false}
+    if lhs.compact != rhs.compact {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -33,11 +33,10 @@ struct ConsentImport: AsyncParsableCommand {
     let rows = try DecisionFile.read(path: file, nowMs: Int64(nowMilliseconds()), salt: salt)
     var bad = rows.problems
     try await Recording.withRecorder(node: data) { recorder in
-      if bad.isEmpty {
-        for refusal in try recorder.problems(rows.entries, circumstances) {
-          bad.append((rows.lines[refusal.position], refusal.reason))
-        }
+      for refusal in try recorder.problems(rows.entries, circumstances) {
+        bad.append((rows.lines[refusal.position], refusal.reason))
       }
+      bad.sort { $0.line < $1.line }
       guard bad.isEmpty else {
         for (line, reason) in bad.prefix(listErrors) {
           Console.writeError("\(file), line \(line): \(reason)")
@@ -45,36 +44,41 @@ struct ConsentImport: AsyncParsableCommand {
         let more = bad.count > listErrors ? " (the first \(listErrors) are listed)" : ""
         throw CommandFailure("\(bad.count) of the rows cannot be recorded\(more); nothing was recorded")
       }
-      try await record(rows.entries, circumstances, recorder)
+      try await record(rows, circumstances, recorder)
     }
   }
 
   /// Sends batch after batch; while one is on its way the next is made.
   private func record(
-    _ entries: [ConsentRecorder.Entry], _ circumstances: ConsentRecorder.Circumstances,
-    _ recorder: ConsentRecorder
+    _ rows: DecisionFile, _ circumstances: ConsentRecorder.Circumstances, _ recorder: ConsentRecorder
   ) async throws {
+    let (entries, lines) = (rows.entries, rows.lines)
     let started = Date()
     var bar = ProgressBar(total: entries.count)
-    var sending: (task: Task<Int, any Error>, end: Int)?
+    var sending: (task: Task<Void, any Error>, end: Int)?
     for start in stride(from: 0, to: entries.count, by: ConsentRecorder.batch) {
       let part = Array(entries[start..<min(start + ConsentRecorder.batch, entries.count)])
       let prepared: ConsentRecorder.Prepared
       do { prepared = try recorder.prepare(part, circumstances, offset: start) } catch {
-        _ = try await sending?.task.value
-        throw error
+        try await sending?.task.value
+        throw Self.failure(error, file, lines[start], lines[start + part.count - 1])
       }
       if let sent = sending {
-        _ = try await sent.task.value
+        try await sent.task.value
         bar.show(sent.end)
       }
-      let subjects = part.map(\.subject)
+      let end = start + part.count
+      let file = file
       sending = (
-        Task { try await recorder.submit(prepared, subjects: subjects).count }, start + part.count
+        Task {
+          do { try await recorder.confirm(prepared) } catch {
+            throw Self.failure(error, file, lines[start], lines[end - 1])
+          }
+        }, end
       )
     }
     if let sent = sending {
-      _ = try await sent.task.value
+      try await sent.task.value
       bar.show(sent.end)
     }
     bar.finish()
@@ -82,6 +86,17 @@ struct ConsentImport: AsyncParsableCommand {
     Console.write(
       "recorded \(entries.count) decisions in \(String(format: "%.1f", seconds)) s; "
         + "those that were in the ledger already are there once")
+  }
+}
+
+extension ConsentImport {
+  /// What stopped an import that every check before had passed: another recorder was faster, or the policy changed
+  /// meanwhile.
+  private static func failure(_ error: any Error, _ file: String, _ first: Int, _ last: Int) -> CommandFailure
+  {
+    CommandFailure(
+      "\(file), lines \(first) to \(last): \(error). None of these lines is recorded, all before them are; "
+        + "importing the file again records nothing twice")
   }
 }
 
@@ -220,6 +235,7 @@ struct DecisionFile {
       eventID: try fields["event_id"].map { try EventID(hex: $0) } ?? identity.id(of: row),
       purpose: fields["purpose"])
     entry.hasOwnTime = time != nil
+    entry.hasMadeID = fields["event_id"] == nil
     entry.jurisdiction = fields["jurisdiction"]
     entry.ageBand = try fields["age_band"].map { text in
       guard let age = AgeBand(rawValue: text) else { throw CommandFailure("“\(text)” is no age band") }

@@ -187,6 +187,16 @@ private final class Scene {
     }
   }
 
+  @Test(.enabled(if: FileManager.default.fileExists(atPath: "/proc/locks")))
+  func `searching the files takes away none of the locks that tell other processes of this one`() throws {
+    let scene = try Scene()
+    let before = try scene.fixture.locks()
+    #expect(!before.isEmpty)
+    _ = try scene.vault.erase(subjectID: Scene.customer)
+    #expect(try scene.vault.count() == 2000)
+    #expect(try scene.fixture.locks() == before)
+  }
+
   @Test func `a copy of the key that SQLite left somewhere is found and removed`() throws {
     let scene = try Scene()
     let wrapped = Data(try #require(scene.stored["wrapped"]))

@@ -97,12 +97,14 @@ final class Fixture {
         nodeKey: (key ?? store).verifyingKey, name: name, kind: kind, validFromMs: startMs))
   }
 
-  static func policy(version: Int = 1, purposes: [Purpose] = [purpose]) -> Policy {
+  static func policy(
+    version: Int = 1, purposes: [Purpose] = [purpose], twoPersonActions: [TwoPersonAction] = [.policy]
+  ) -> Policy {
     Policy(
       id: "retail", version: version,
       controller: Controller(
         name: "Example GmbH", address: "Hauptstr. 1, 10115 Berlin", contact: "privacy@example.org"),
-      establishment: "DE",
+      establishment: "DE", twoPersonActions: twoPersonActions,
       purposes: purposes.map { purpose in
         PolicyPurpose(
           id: purpose.id, version: purpose.version, title: "Recommendations",

@@ -222,6 +222,30 @@ import Testing
     try receipt.prove(statement, fixture.verifiers)
   }
 
+  @Test func `an erasure is taken when two officers approved it, and a log that has it needs no more`() throws
+  {
+    let fixture = try Fixture()
+    let ledger = try fixture.begun()
+    let stricter = Fixture.policy(version: 2, twoPersonActions: [.policy, .erasure])
+    _ = try ledger.append(
+      [
+        fixture.sign(fixture.proposal(stricter), by: fixture.officer),
+        fixture.sign(fixture.approval(of: Hash.sha256(stricter.canonicalBytes)), by: fixture.secondOfficer),
+      ], nowMs: startMs)
+    let event = try fixture.event(.erased, purpose: .every)
+    let target = Digest(unchecked: event.subject.bytes)
+    let erased = try fixture.consent(event)
+    refuses(ledger, erased, .needsApprovals(found: 0))
+    for (found, key) in [(1, fixture.officer), (1, fixture.officer), (2, fixture.secondOfficer)] {
+      _ = try ledger.append([fixture.sign(fixture.approval(of: target, .erasure), by: key)], nowMs: startMs)
+      if found < 2 { refuses(ledger, erased, .needsApprovals(found: found)) }
+    }
+    refuses(ledger, try fixture.consent(fixture.event(.erased, purpose: .every)), .needsApprovals(found: 0))
+    #expect(try ledger.append([erased], nowMs: startMs).count == 1)
+    try ledger.close()
+    #expect(LedgerVerifier.verify(directory: fixture.path).firstProblem == nil)
+  }
+
   @Test func `approvals are remembered by action and target, each officer once`() throws {
     let fixture = try Fixture()
     let ledger = try fixture.begun()

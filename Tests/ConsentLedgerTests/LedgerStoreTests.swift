@@ -144,6 +144,47 @@ import Testing
     #expect(receipts.first?.checkpoint.timestampSeconds == second.timestampSeconds)
   }
 
+  @Test func `between signing and publishing the old tree is not dated anew`() throws {
+    let fixture = try Fixture()
+    let seen = Mutex<[SignedCheckpoint]>([])
+    let opened = Mutex<LedgerStore?>(nil)
+    let ledger = try fixture.open { step in
+      guard step == .afterSignerState || step == .beforeSignerState else { return }
+      guard let ledger = opened.withLock({ $0 }) else { return }
+      // A reader whose clock is ahead asks while a larger tree is signed already.
+      let note = try ledger.checkpoint(nowMs: startMs + 60_000)
+      seen.withLock { $0.append(note) }
+    }
+    let first = try ledger.checkpoint(nowMs: startMs)
+    opened.withLock { $0 = ledger }
+    let receipt = try #require(try ledger.append(fixture.beginning(), nowMs: startMs).first)
+    #expect(seen.withLock { $0 } == [first, first])
+    #expect(receipt.checkpoint.timestampSeconds < UInt64(startMs / 1000) + 60)
+    opened.withLock { $0 = nil }
+  }
+
+  @Test func `many entries have one receipt, also where some of them were there before`() async throws {
+    let fixture = try Fixture()
+    let ledger = try fixture.begun()
+    let statements = try (0..<9).map { _ in try fixture.consent() }
+    let old = try ledger.append([statements[2], statements[6]], nowMs: startMs)
+    let receipt = try await ledger.append(runs: statements, nowMs: startMs)
+    #expect(receipt.places.map(\.index.value) == [7, 8, 5, 9, 10, 11, 6, 12, 13])
+    #expect(old.map(\.index.value) == [5, 6])
+    let runs = LedgerPlace.runs(receipt.places.map(\.index.value))
+    #expect(runs == [0..<2, 2..<3, 3..<6, 6..<7, 7..<9] && receipt.runs.count == runs.count)
+    for (run, proof) in zip(runs, receipt.runs) {
+      let hashes = try run.flatMap { place in
+        MerkleTree.leafHash(try statements[place].leaf(recordedMs: receipt.places[place].recordedMs)).bytes
+      }
+      try proof.verify(leafHashes: hashes, root: receipt.checkpoint.checkpoint.root)
+      #expect(throws: MerkleLogError.self) {
+        try proof.verify(leafHashes: hashes.map { $0 ^ 1 }, root: receipt.checkpoint.checkpoint.root)
+      }
+    }
+    #expect(LedgerPlace.runs([]) == [])
+  }
+
   @Test func `a second store on the same directory and other keys are refused`() throws {
     let fixture = try Fixture()
     let path = fixture.file("ledger.sqlite")

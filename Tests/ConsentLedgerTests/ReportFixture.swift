@@ -90,7 +90,7 @@ final class ReportFixture {
       id: "eu-retail", version: version,
       controller: Controller(
         name: "Muster Handel", address: "Hauptstraße 1, Köln", contact: "privacy@example.com"),
-      establishment: "DE",
+      establishment: "DE", twoPersonActions: [.policy],
       purposes: [
         PolicyPurpose(
           id: "recommendations", version: 1, title: "Recommendations", description: "Products that fit.",

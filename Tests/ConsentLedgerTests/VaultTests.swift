@@ -46,6 +46,27 @@ final class VaultFixture {
     return found.sorted()
   }
 
+  /// The POSIX locks that this process holds on the vault's files: file and range.
+  func locks() throws -> Set<String> {
+    var names: [String: String] = [:]
+    for suffix in ["", "-wal", "-shm"] {
+      let attributes = try? FileManager.default.attributesOfItem(atPath: file + suffix)
+      if let inode = attributes?[.systemFileNumber] as? NSNumber { names["\(inode)"] = "vault\(suffix)" }
+    }
+    let table = try String(contentsOfFile: "/proc/locks", encoding: .utf8)
+    var found: Set<String> = []
+    for line in table.split(separator: "\n") {
+      // 1: POSIX  ADVISORY  READ 4711 fe:01:1234 128 128
+      let fields = line.split(separator: " ").map(String.init)
+      guard let place = fields.firstIndex(where: { $0.split(separator: ":").count == 3 }), place > 0,
+        fields[place - 1] == "\(getpid())", fields.count > place + 2,
+        let name = names[String(fields[place].split(separator: ":")[2])]
+      else { continue }
+      found.insert("\(name) \(fields[place + 1]) \(fields[place + 2])")
+    }
+    return found
+  }
+
   /// Runs SQL behind the vault's back.
   func sql<Result>(_ body: (Database) throws -> Result) throws -> Result {
     let queue = try DatabaseQueue(path: file)
@@ -132,6 +153,32 @@ let annaPayload = ConsentPayload(
     _ = try vault.sealPayload(annaPayload, subjectID: "anna", eventID: eventID(1))
     try fixture.sql { try $0.execute(sql: "UPDATE payload SET event = zeroblob(16)") }
     #expect(throws: LedgerError.damagedVault(path: fixture.file)) { try vault.payloads(of: "anna") }
+  }
+
+  @Test func `what a refused append added is taken back, what others used meanwhile stays`() throws {
+    let fixture = try VaultFixture()
+    let vault = try fixture.open()
+    let known = try #require(try vault.tag(for: "known", create: true))
+    let (mine, other) = (vault.newDraft(), vault.newDraft())
+    #expect(mine != other)
+    _ = try vault.tags(for: ["known", "new", "shared", "told"], create: true, draft: mine)
+    _ = try vault.sealPayloads(
+      [
+        PayloadToSeal(subjectID: "new", eventID: eventID(1), payload: annaPayload),
+        PayloadToSeal(subjectID: "told", eventID: eventID(2), payload: annaPayload),
+        PayloadToSeal(subjectID: "known", eventID: eventID(3), payload: annaPayload),
+      ], draft: mine)
+    let shared = try vault.tags(for: ["shared"], create: true, draft: other)["shared"]
+    _ = try vault.sealPayloads(
+      [PayloadToSeal(subjectID: "told", eventID: eventID(2), payload: annaPayload)], draft: other)
+    try vault.discard(mine)
+    #expect(try vault.tag(for: "known", create: false) == known)
+    #expect(try vault.tag(for: "new", create: false) == nil)
+    #expect(try vault.tag(for: "shared", create: false) == shared && shared != nil)
+    #expect(try vault.payloads(of: "told").map(\.eventID) == [eventID(2)])
+    #expect(try vault.payloads(of: "known").isEmpty)
+    try vault.discard(mine)
+    #expect(try vault.count() == 3)
   }
 
   @Test func `notices are kept by their hash`() throws {
