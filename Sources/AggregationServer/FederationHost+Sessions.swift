@@ -76,27 +76,16 @@ extension FederationHost {
       try store.update(task: task.id, progress: tasks[position].engine.progress)
     }
     let cohort = try cohortPlan(task, expected: expected, enrolled: enrolled)
-    let cohortLimit = min(
-      task.plannedCohort(of: min(enrolled.count, MessageLimits.cohort)), cohort.graph.maximumCohort)
     let uploadKey = AgreementKey(using: &random)
     let number = try store.nextSessionNumber()
     let checkpoint = try checkpointInForce(now)
-    let descriptor = RoundDescriptor(
-      federation: ledger.origin, sessionNumber: number, kind: plan.kind, round: plan.round,
-      taskDigest: TaskSpecification.digest(of: tasks[position].bytes),
-      modelDigest: ModelArtifact.digest(of: tasks[position].artifact),
-      seed: task.seed &+ number, segments: plan.segments,
-      ringBits: try VectorPlan(plan.segments).ringBits(
-        cohort: cohortLimit, maximumContributors: task.maximumContributors,
-        minimumSurvivors: try cohort.assuredSurvivors(task, of: cohortLimit),
-        corruptPermille: cohort.corruptPermille),
-      minimumCohort: task.minimumCohort, minimumSurvivors: task.minimumSurvivors,
-      corruptPermille: cohort.corruptPermille, dropoutPermille: task.dropoutPermille,
-      maximumContributors: task.maximumContributors,
-      stepDeadlineMilliseconds: task.stepDeadlineMilliseconds,
-      trainingDeadlineMilliseconds: task.trainingDeadlineMilliseconds, checkpoint: checkpoint.note,
-      issuedAtMilliseconds: now, uploadKey: uploadKey.publicKey, unit: task.unit,
-      suite: cohort.suite, graph: cohort.graph, groups: task.groups ?? 1)
+    let descriptor = try RoundDescriptor(
+      plan, task: task, cohort: cohort, largest: min(enrolled.count, MessageLimits.cohort),
+      setting: RoundDescriptor.Setting(
+        federation: ledger.origin, sessionNumber: number,
+        taskDigest: TaskSpecification.digest(of: tasks[position].bytes),
+        modelDigest: ModelArtifact.digest(of: tasks[position].artifact), checkpoint: checkpoint.note,
+        issuedAtMilliseconds: now, uploadKey: uploadKey.publicKey))
     let signed = SignedDescriptor(descriptor, key: keys.server)
     let coordinator = try RoundCoordinator(
       signed: signed, expected: expected, enrolled: enrolled, now: now)

@@ -18,6 +18,8 @@ import Storage
 /// 4. inputs accepted, steps 3 to 5
 /// 5. sum, model and progress written in one transaction (crash before: aborted; after: the round counts)
 /// 6. record appended to the ledger (crash before: appended at the next start, same content)
+///
+/// `Simulation/Faults/SimulatedServer.swift` follows the same order; whoever changes it changes both.
 package actor FederationHost {
   /// A session and what is only needed while it lives.
   struct LiveSession {
@@ -157,9 +159,13 @@ package actor FederationHost {
         record = written
       } else {
         record = try abortedRecord(session, reason: "the server was stopped during the session")
+        // Durable before it goes to the ledger: after another crash the same bytes are appended again. A record
+        // made anew would say other times of the same session, which the ledger refuses for good.
         if let index = tasks.firstIndex(where: { $0.id == session.task }) {
           tasks[index].engine.sessionAborted()
-          try store.update(task: session.task, progress: tasks[index].engine.progress)
+          try store.end(
+            session: session.number, task: session.task, record: record,
+            progress: tasks[index].engine.progress, model: nil, sum: nil, now: clock())
         }
       }
       try appendRecord(record, session: session.number)

@@ -39,7 +39,7 @@ struct LeafStatements {
 }
 
 /// A statement whose values are bound without copies. They have to stay where they are until `run` ends.
-private struct RawStatement {
+struct RawStatement {
   // Keeps the statement alive.
   private let statement: Statement
   private let handle: SQLiteStatement
@@ -74,6 +74,16 @@ private struct RawStatement {
   }
 
   func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+
+  /// Nil for NULL.
+  func optionalInteger(_ column: Int32) -> Int64? {
+    sqlite3_column_type(handle, column) == SQLITE_NULL ? nil : integer(column)
+  }
+
+  func blob(_ column: Int32) -> [UInt8] {
+    guard let bytes = sqlite3_column_blob(handle, column) else { return [] }
+    return Array(UnsafeRawBufferPointer(start: bytes, count: Int(sqlite3_column_bytes(handle, column))))
+  }
 
   private func check(_ code: Int32) throws {
     guard code == SQLITE_OK else { throw DatabaseError(resultCode: ResultCode(rawValue: code)) }

@@ -137,6 +137,15 @@ package final class SubjectVault: Sendable {
   package func tags(
     for subjectIDs: [String], create: Bool, draft: VaultDraft? = nil
   ) throws(LedgerError) -> [String: SubjectTag] {
+    var made: Set<SubjectTag> = []
+    return try tags(for: subjectIDs, create: create, draft: draft, made: &made)
+  }
+
+  /// The same; puts the tags of those who were unknown, and of whom nothing can be in the log, into `made`.
+  package func tags(
+    for subjectIDs: [String], create: Bool, draft: VaultDraft?, made: inout Set<SubjectTag>
+  ) throws(LedgerError) -> [String: SubjectTag] {
+    var new: Set<SubjectTag> = []
     let keys = heldKeys
     var wanted = Set(subjectIDs).map { Wanted(id: $0, lookup: keys.lookup($0)) }
     // Index pages are touched in their order, and rows do not tell who was named first.
@@ -152,13 +161,16 @@ package final class SubjectVault: Sendable {
           tags[subject.id] = try row.key.tag
         case .erasing: break
         case .unknown where create:
-          tags[subject.id] = try self.makeSubject(subject.lookup, rows, draft).key.tag
+          let tag = try self.makeSubject(subject.lookup, rows, draft).key.tag
+          tags[subject.id] = tag
+          new.insert(tag)
         case .unknown: break
         }
       }
     }
     // The writer looks up what it may have to insert: its cache holds the pages then.
     if create { try write(keys, body) } else { try read(keys, body) }
+    made.formUnion(new)
     return tags
   }
 
@@ -267,23 +279,28 @@ struct SubjectRows {
   let db: Database
   let keys: VaultKeys
   private let erasing: Set<Int64>
-  private let select: Statement
+  private let select: RawStatement
   private let insertion: Statement
 
   init(_ db: Database, _ keys: VaultKeys) throws {
     self.db = db
     self.keys = keys
     erasing = Set(try Int64.fetchAll(db, sql: "SELECT subject FROM erasing WHERE subject IS NOT NULL"))
-    select = try db.cachedStatement(sql: "SELECT id, wrapped, draft FROM subject WHERE lookup = ?")
+    select = try RawStatement(db, "SELECT id, wrapped, draft FROM subject WHERE lookup = ?")
     insertion = try db.cachedStatement(sql: "INSERT INTO subject (lookup, wrapped, draft) VALUES (?, ?, ?)")
   }
 
   func find(_ lookup: [UInt8]) throws -> Found {
-    guard let row = try Row.fetchOne(select, arguments: [Data(lookup)]) else { return .unknown }
-    let id: Int64 = try row.decode(atIndex: 0)
-    if erasing.contains(id) { return .erasing(id) }
-    var subject = try open(id, lookup, Array(try row.decode(Data.self, atIndex: 1)))
-    subject.draft = try row.decode(Int64?.self, atIndex: 2)
+    let row = try select.run { select in
+      try lookup.withUnsafeBytes { lookup -> (id: Int64, wrapped: [UInt8], draft: Int64?)? in
+        try select.bind(lookup, at: 1)
+        return try select.step() ? (select.integer(0), select.blob(1), select.optionalInteger(2)) : nil
+      }
+    }
+    guard let row else { return .unknown }
+    if erasing.contains(row.id) { return .erasing(row.id) }
+    var subject = try open(row.id, lookup, row.wrapped)
+    subject.draft = row.draft
     return .known(subject)
   }
 

@@ -22,34 +22,44 @@ extension ConsentRecorder {
     private let latestMs: Int64
     private(set) var drafted: [(event: ConsentEvent, recordedAt: UInt64?)] = []
 
-    init(_ recorder: ConsentRecorder, _ entries: [Entry], _ circumstances: Circumstances) throws {
+    /// - Parameter tags: the customers' tags with those that were only just made; nil looks them up.
+    init(
+      _ recorder: ConsentRecorder, _ entries: [Entry], _ circumstances: Circumstances,
+      tags: (known: [String: SubjectTag], made: Set<SubjectTag>)? = nil
+    ) throws {
       self.recorder = recorder
       self.circumstances = circumstances
       rules = try recorder.view.rules()
       latestMs = Int64(recorder.client.clock()) + EntryCoding.allowedClockSkewMs
       logSize = try recorder.view.size()
-      known = try recorder.vault.tags(for: entries.map(\.subject), create: false)
+      known = try tags?.known ?? recorder.vault.tags(for: entries.map(\.subject), create: false)
       // Who was unknown until now has no history.
-      histories = try recorder.view.events(Array(Set(known.values)))
+      histories = try recorder.view.events(Array(Set(known.values).subtracting(tags?.made ?? [])))
       taken = try recorder.view.known(entries.filter { !$0.hasMadeID }.compactMap(\.eventID))
     }
 
     /// Drafts entries in their order; returns what is wrong, each with its position.
-    mutating func add(_ entries: [Entry], offset: Int) -> [Refusal] {
+    mutating func add(
+      _ entries: some Sequence<(Int, Entry)>, checkingIdentifiers: Bool
+    ) -> [Refusal] {
       var refusals: [Refusal] = []
-      for (position, entry) in entries.enumerated() {
-        do throws(Refusal) { try add(entry, position: offset + position) } catch { refusals.append(error) }
+      for (position, entry) in entries {
+        do throws(Refusal) { try add(entry, position: position, checkingIdentifiers) } catch {
+          refusals.append(error)
+        }
       }
       return refusals
     }
 
-    private mutating func add(_ entry: Entry, position: Int) throws(Refusal) {
+    private mutating func add(
+      _ entry: Entry, position: Int, _ checkingIdentifiers: Bool
+    ) throws(Refusal) {
       let tag = tag(of: entry.subject)
       let eventID: EventID
       do {
         eventID = try entry.eventID ?? EventID.ordered(timeMs: max(0, entry.timeMs), using: &random)
       } catch { throw .record(position: position, "\(error)") }
-      guard identifiers.insert(eventID).inserted else {
+      guard !checkingIdentifiers || identifiers.insert(eventID).inserted else {
         throw .record(position: position, "the event id \(eventID) is there twice")
       }
       let history = histories[tag] ?? []

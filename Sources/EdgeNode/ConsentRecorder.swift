@@ -4,6 +4,7 @@ import Cryptography
 import Federation
 import Foundation
 import Messages
+import Synchronization
 
 /// Records what customers decided: events signed by this node, acknowledged by the ledger once durable.
 package struct ConsentRecorder: Sendable {
@@ -152,10 +153,34 @@ package struct ConsentRecorder: Sendable {
   }
 
   /// Checks entries as they would be recorded, one after another, without recording anything: all that is
-  /// wrong.
+  /// wrong. Each customer's entries are looked at in their order, different customers on all cores.
   package func problems(_ entries: [Entry], _ circumstances: Circumstances) throws -> [Refusal] {
-    var drafts = try Drafts(self, entries, circumstances)
-    return drafts.add(entries, offset: 0)
+    let parts = entries.count < 4096 ? 1 : max(1, ProcessInfo.processInfo.activeProcessorCount)
+    var places = [[Int]](repeating: [], count: parts)
+    var refusals: [Refusal] = []
+    var identifiers: Set<EventID> = []
+    for (position, entry) in entries.enumerated() {
+      places[Int(UInt(bitPattern: entry.subject.hashValue) % UInt(parts))].append(position)
+      if !entry.hasMadeID, let id = entry.eventID, !identifiers.insert(id).inserted {
+        refusals.append(.record(position: position, "the event id \(id) is there twice"))
+      }
+    }
+    let results = Mutex([Result<[Refusal], any Error>](repeating: .success([]), count: parts))
+    let all = places
+    DispatchQueue.concurrentPerform(iterations: parts) { part in
+      let result = Result { try self.problems(entries, at: all[part], circumstances) }
+      results.withLock { $0[part] = result }
+    }
+    for result in results.withLock({ $0 }) { refusals += try result.get() }
+    return refusals.sorted { $0.position < $1.position }
+  }
+
+  private func problems(
+    _ entries: [Entry], at places: [Int], _ circumstances: Circumstances
+  ) throws -> [Refusal] {
+    var drafts = try Drafts(self, places.map { entries[$0] }, circumstances)
+    // An identifier that is there twice was found for all customers together.
+    return drafts.add(places.lazy.map { ($0, entries[$0]) }, checkingIdentifiers: false)
   }
 
   /// Records the entries in order; returns when the ledger has acknowledged all of them, each with a proof
@@ -179,22 +204,41 @@ package struct ConsentRecorder: Sendable {
     let draft: VaultDraft
   }
 
-  /// Makes, checks and signs the events of a batch. Everything is checked before the vault is touched.
+  /// Makes, checks and signs the events of a batch.
+  /// - Parameter isChecked: `problems` found nothing wrong in the entries; then the vault is asked only once. Else
+  ///   everything is checked before the vault is touched.
   package func prepare(
-    _ entries: [Entry], _ circumstances: Circumstances, offset: Int = 0
+    _ entries: [Entry], _ circumstances: Circumstances, offset: Int = 0, isChecked: Bool = false
   ) throws -> Prepared {
-    var drafts = try Drafts(self, entries, circumstances)
-    if let refusal = drafts.add(entries, offset: offset).first { throw refusal }
+    let subjects = entries.map(\.subject)
+    if !isChecked { try check(entries, circumstances, offset: offset, tags: nil) }
     // A tag in the log without its key in the vault could never be opened: the vault before the ledger.
     let draft = vault.newDraft()
-    do { return try prepare(entries, drafts, draft) } catch {
+    do {
+      var made: Set<SubjectTag> = []
+      let tags = try vault.tags(for: subjects, create: true, draft: draft, made: &made)
+      let drafts = try check(entries, circumstances, offset: offset, tags: (tags, made))
+      return try prepare(entries, drafts, tags, draft)
+    } catch {
       try vault.discard(draft)
       throw error
     }
   }
 
-  private func prepare(_ entries: [Entry], _ drafts: Drafts, _ draft: VaultDraft) throws -> Prepared {
-    let tags = try vault.tags(for: entries.map(\.subject), create: true, draft: draft)
+  @discardableResult
+  private func check(
+    _ entries: [Entry], _ circumstances: Circumstances, offset: Int,
+    tags: (known: [String: SubjectTag], made: Set<SubjectTag>)?
+  ) throws -> Drafts {
+    var drafts = try Drafts(self, entries, circumstances, tags: tags)
+    let placed = entries.lazy.enumerated().map { (offset + $0, $1) }
+    if let refusal = drafts.add(placed, checkingIdentifiers: true).first { throw refusal }
+    return drafts
+  }
+
+  private func prepare(
+    _ entries: [Entry], _ drafts: Drafts, _ tags: [String: SubjectTag], _ draft: VaultDraft
+  ) throws -> Prepared {
     let recorded = drafts.drafted.compactMap(\.recordedAt)
     let known = Dictionary(zip(recorded, try view.leaves(recorded)), uniquingKeysWith: { first, _ in first })
     var final: [(event: ConsentEvent, statement: SignedStatement?)] = []

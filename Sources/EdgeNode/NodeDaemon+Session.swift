@@ -9,7 +9,8 @@ import Privacy
 import SecureAggregation
 import Storage
 
-/// One session, from the invitation's check to the last step.
+/// One session, from the invitation's check to the last step. `Simulation/Faults/SimulatedNode+Session.swift` follows
+/// the same order; whoever changes it changes both.
 extension NodeDaemon {
   /// A session that passed the checks that need neither data nor network.
   struct Session {
@@ -56,7 +57,7 @@ extension NodeDaemon {
     try checkBudget(session)
     // From here on the session counts as taken part in, whatever happens.
     try store.rememberSession(descriptor.sessionNumber)
-    var random = RandomStream.system()
+    var random = sessionRandom(descriptor.sessionNumber)
     var sums = try contributions.build(
       training: batches.training?.consented, heldOut: batches.heldOut?.consented, random: &random)
     var round = try NodeRound(

@@ -1,6 +1,6 @@
 import ConsentLedger
 import Consent
-import Cryptography
+package import Cryptography
 import Federation
 import Foundation
 package import Logging
@@ -72,6 +72,8 @@ package actor NodeDaemon {
   let clock: @Sendable () -> UInt64
   let drill: Drill?
   let keepsInputs: Bool
+  /// What a session draws from, by its number.
+  let sessionRandom: @Sendable (UInt64) -> RandomStream
   let consentAddress: ConsentAddress?
   var status: NodeStatus
   var artifact: (digest: Digest, artifact: TaskArtifact)?
@@ -91,8 +93,12 @@ package actor NodeDaemon {
   }
 
   /// Opens a node's files and takes the directory's lock.
+  /// - Parameter sessionRandom: what a session draws keys, rounding, noise and masks from. Whoever knows it can
+  ///   subtract the node's noise, so a deployed node uses the operating system and there is no setting, option
+  ///   or variable for another source: it is for the test that simulated and deployed sums agree.
   package init(
     path: String, drill: Drill? = nil, keepsInputs: Bool = false, consentAddress: ConsentAddress? = nil,
+    sessionRandom: @escaping @Sendable (_ session: UInt64) -> RandomStream = { _ in .system() },
     logger: Logger,
     clock: @escaping @Sendable () -> UInt64 = { UInt64(Date().timeIntervalSince1970 * 1000) }
   ) throws {
@@ -116,6 +122,7 @@ package actor NodeDaemon {
     self.clock = clock
     self.drill = drill
     self.keepsInputs = keepsInputs
+    self.sessionRandom = sessionRandom
     self.consentAddress = consentAddress
     status = NodeStatus(
       name: files.name, processID: ProcessInfo.processInfo.processIdentifier, activity: "starting",

@@ -49,19 +49,33 @@ struct Contributors {
     of population: Population, random: inout RandomStream
   ) throws(FederationError) -> [[LabelledRecord]] {
     var subjects = (population == .training ? training : heldOut)?.subjects.map(\.records) ?? []
-    if subjects.count > maximum {
-      for index in 0..<maximum {
-        let other = index + Int(random.uniform(below: UInt64(subjects.count - index)))
-        subjects.swapAt(index, other)
-      }
-      subjects.removeLast(subjects.count - maximum)
+    if let chosen = Self.choice(of: subjects.count, atMost: maximum, random: &random) {
+      subjects = chosen.map { subjects[$0] }
     }
-    // Clipping bounds a contributor. It bounds a record only where a contributor has one.
-    guard terms.unit != .record || subjects.allSatisfy({ $0.count == 1 }) else {
+    try Self.check(subjects.lazy.map(\.count), terms)
+    return subjects
+  }
+
+  /// The positions of `maximum` of so many contributors, drawn uniformly; nil if all take part, in their order.
+  static func choice(of count: Int, atMost maximum: Int, random: inout RandomStream) -> [Int]? {
+    guard count > maximum else { return nil }
+    var positions = Array(0..<count)
+    for index in 0..<maximum {
+      let other = index + Int(random.uniform(below: UInt64(count - index)))
+      positions.swapAt(index, other)
+    }
+    positions.removeLast(count - maximum)
+    return positions
+  }
+
+  /// Clipping bounds a contributor. It bounds a record only where a contributor has one.
+  static func check(
+    _ recordCounts: some Sequence<Int>, _ terms: any TaskTerms
+  ) throws(FederationError) {
+    guard terms.unit != .record || recordCounts.allSatisfy({ $0 == 1 }) else {
       throw .invalidTask(
         field: "unit", reason: "is record, but a contributor has several records; use customer")
     }
-    return subjects
   }
 }
 
@@ -140,67 +154,78 @@ package struct ContributionBuilder: ContributionBuilding {
     let contributors = Contributors(
       terms: task, maximum: descriptor.maximumContributors, training: training, heldOut: heldOut)
     try contributors.checkPurpose()
+    return try build(from: .records(contributors), random: &random)
+  }
+
+  /// The same integers from records that were encoded before: for who asks the same node again and again.
+  /// - Throws: `mismatch` if they were encoded for another pipeline, or the session is one of statistics.
+  package func build(
+    _ encoded: EncodedContributors, random: inout RandomStream
+  ) throws(FederationError) -> [Int64] {
+    try encoded.check(task, artifact)
+    return try build(from: .encoded(encoded), random: &random)
+  }
+
+  /// Where the contributors' records come from.
+  private enum Source {
+    case records(Contributors)
+    case encoded(EncodedContributors)
+  }
+
+  private func build(from source: Source, random: inout RandomStream) throws(FederationError) -> [Int64] {
     var vector: [Int64] = []
     vector.reserveCapacity(descriptor.dimension)
     /// Sum of the contributors' bits, found when their updates were computed.
     var bits: Int64 = 0
     for segment in descriptor.segments {
-      if segment.name == .clipping {
-        vector.append(bits)
-        continue
-      }
       var sums = [Int64](repeating: 0, count: segment.length)
-      let subjects = try contributors.records(of: segment.population, random: &random)
-      if !subjects.isEmpty {
-        try add(segment, subjects, to: &sums, bits: &bits, random: &random)
+      switch segment.name {
+      case .coarse, .fine: try addStatistics(segment, source, to: &sums, random: &random)
+      case .update: bits = try addUpdates(segment, source, to: &sums, random: &random)
+      case .clipping: sums = [bits]
+      case .evaluation: try addEvaluation(segment, source, to: &sums, random: &random)
+      case .query: throw SegmentShape.foreign(segment.name)
       }
       vector.append(contentsOf: sums)
     }
     return vector
   }
 
-  private func add(
-    _ segment: Segment, _ subjects: [[LabelledRecord]], to sums: inout [Int64], bits: inout Int64,
-    random: inout RandomStream
+  private func addStatistics(
+    _ segment: Segment, _ source: Source, to sums: inout [Int64], random: inout RandomStream
   ) throws(FederationError) {
+    guard case .records(let contributors) = source else { throw SegmentShape.foreign(segment.name) }
+    let subjects = try contributors.records(of: segment.population, random: &random)
+    guard !subjects.isEmpty else { return }
     var quantiser = Quantiser(clip: try segment.integerClip())
-    switch segment.name {
-    case .coarse:
-      let statistics = CoarseStatistics(schema: task.schema)
-      for records in subjects {
-        let vector = try component("coarse statistics") {
-          try statistics.contribution(of: records.map(\.values))
-        }
-        quantiser.add(vector, to: &sums, random: &random)
-      }
-    case .fine:
+    let contribution: ([RawRecord]) throws -> [Float]
+    if segment.name == .coarse {
+      contribution = CoarseStatistics(schema: task.schema).contribution
+    } else {
       guard case .bounds(let bounds) = artifact.stage else {
         throw .badArtifact(reason: "fine statistics need agreed bounds")
       }
-      let statistics = try component("fine statistics") {
+      contribution = try component("fine statistics") {
         try FineStatistics(schema: task.schema, bounds: bounds)
+      }.contribution
+    }
+    for records in subjects {
+      let vector = try component("\(segment.name.rawValue) statistics") {
+        try contribution(records.map(\.values))
       }
-      for records in subjects {
-        let vector = try component("fine statistics") {
-          try statistics.contribution(of: records.map(\.values))
-        }
-        quantiser.add(vector, to: &sums, random: &random)
-      }
-    case .update: bits = try addUpdates(subjects, &quantiser, to: &sums, random: &random)
-    case .evaluation: try addEvaluation(subjects, &quantiser, to: &sums, random: &random)
-    case .clipping, .query: throw SegmentShape.foreign(segment.name)
+      quantiser.add(vector, to: &sums, random: &random)
     }
   }
 
   /// Returns the sum of the bits that say whose update was within C.
   private func addUpdates(
-    _ subjects: [[LabelledRecord]], _ quantiser: inout Quantiser, to sums: inout [Int64],
-    random: inout RandomStream
+    _ segment: Segment, _ source: Source, to sums: inout [Int64], random: inout RandomStream
   ) throws(FederationError) -> Int64 {
-    let batch = try trainingBatch(subjects)
+    guard let batch = try batch(segment, source, random: &random) else { return 0 }
     guard let model = artifact.model?.model else {
       throw .badArtifact(reason: "there is no model to train yet")
     }
+    var quantiser = Quantiser(clip: try segment.integerClip())
     let trainer = LocalTrainer(model: model, algorithm: task.algorithm)
     var extended = [Float](repeating: 0, count: sums.count)
     let weight = Float(clipNorm * Self.countWeight)
@@ -221,18 +246,18 @@ package struct ContributionBuilder: ContributionBuilding {
   }
 
   private func addEvaluation(
-    _ subjects: [[LabelledRecord]], _ quantiser: inout Quantiser, to sums: inout [Int64],
-    random: inout RandomStream
+    _ segment: Segment, _ source: Source, to sums: inout [Int64], random: inout RandomStream
   ) throws(FederationError) {
-    let batch = try trainingBatch(subjects)
+    guard let batch = try batch(segment, source, random: &random) else { return }
     guard let model = artifact.model?.model else {
       throw .badArtifact(reason: "there is no model to evaluate yet")
     }
+    var quantiser = Quantiser(clip: try segment.integerClip())
     let scores = try component("scoring") {
       try model.scores(parameters: artifact.parameters, features: batch.features)
     }
     let layout = try component("evaluation") { try EvaluationLayout(bins: task.evaluationBins) }
-    for contributor in 0..<subjects.count {
+    for contributor in 0..<batch.contributorCount {
       let rows = batch.contributorOffsets[contributor]..<batch.contributorOffsets[contributor + 1]
       let vector = layout.contribution(
         scores: Array(scores[rows]), labels: Array(batch.labels[rows]))
@@ -240,19 +265,22 @@ package struct ContributionBuilder: ContributionBuilding {
     }
   }
 
-  private func trainingBatch(
-    _ subjects: [[LabelledRecord]]
-  ) throws(FederationError) -> TrainingBatch {
-    guard let pipeline = artifact.model?.pipeline else {
-      throw .badArtifact(reason: "features are not agreed yet")
-    }
-    let records = subjects.flatMap { $0 }
-    var offsets = [0]
-    for subject in subjects { offsets.append(offsets[offsets.count - 1] + subject.count) }
-    return try component("features") {
-      try TrainingBatch(
-        features: pipeline.encode(records.map(\.values)),
-        labels: records.map { $0.label ? 1 : 0 }, contributorOffsets: offsets)
+  /// The rows of a segment's contributors, at most as many contributors as the session allows; nil if there
+  /// is none.
+  private func batch(
+    _ segment: Segment, _ source: Source, random: inout RandomStream
+  ) throws(FederationError) -> TrainingBatch? {
+    switch source {
+    case .records(let contributors):
+      let subjects = try contributors.records(of: segment.population, random: &random)
+      guard !subjects.isEmpty else { return nil }
+      guard let pipeline = artifact.model?.pipeline else {
+        throw .badArtifact(reason: "features are not agreed yet")
+      }
+      return try EncodedContributors.encode(subjects, pipeline: pipeline)
+    case .encoded(let encoded):
+      return try encoded.batch(
+        of: segment.population, atMost: descriptor.maximumContributors, task, random: &random)
     }
   }
 }
@@ -334,32 +362,5 @@ package enum SegmentShape {
   static func foreign(_ name: SegmentName) -> FederationError {
     .mismatch(
       what: "a segment of the session", expected: "one that the task asks for", actual: name.rawValue)
-  }
-}
-
-/// Adds a node's share of every segment's noise.
-enum NoiseShare {
-  static func add(
-    to values: inout [Int64], descriptor: RoundDescriptor, cohort: Int, random: inout RandomStream
-  ) throws(FederationError) {
-    guard values.count == descriptor.dimension else {
-      throw .mismatch(
-        what: "the contribution's length", expected: "\(descriptor.dimension)",
-        actual: "\(values.count)")
-    }
-    let survivors = try descriptor.assuredSurvivors(cohort: cohort)
-    var offset = 0
-    for segment in descriptor.segments {
-      let range = offset..<offset + segment.length
-      offset = range.upperBound
-      let share = try segment.noiseShare(
-        cohort: cohort, minimumSurvivors: survivors,
-        corruptPermille: descriptor.corruptPermille)
-      guard share > 0 else { continue }
-      let sampler = try component("noise") { try SkellamSampler(variance: share) }
-      var part = Array(values[range])
-      sampler.addNoise(to: &part, random: &random)
-      values.replaceSubrange(range, with: part)
-    }
   }
 }

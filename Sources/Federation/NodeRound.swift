@@ -87,8 +87,7 @@ package struct NodeRound: Sendable {
     _ contribution: [Int64], delivery: ShareDelivery
   ) throws(FederationError) -> MaskedInput {
     var values = contribution
-    try NoiseShare.add(
-      to: &values, descriptor: signed.descriptor, cohort: cohort, random: &noise)
+    try NoiseShare(signed.descriptor, cohort: cohort).add(to: &values, random: &noise)
     let ring = try component("ring") {
       try RingVector(centred: values, ringBits: signed.descriptor.ringBits)
     }

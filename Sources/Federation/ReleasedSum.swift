@@ -18,10 +18,15 @@ package struct ReleasedSum: Sendable {
   package let descriptor: RoundDescriptor
   /// sid.
   package let sessionID: Digest
+  /// The cohort whose noise is in the sum, scaled to this one; nil for the cohort itself (`ModelledSession`).
+  private let noiseCohort: Int?
 
-  init(groups: [GroupRelease], signed: SignedDescriptor, after debited: DebitedSession) {
+  init(
+    groups: [GroupRelease], signed: SignedDescriptor, after debited: DebitedSession, noiseCohort: Int? = nil
+  ) {
     precondition(!groups.isEmpty, "a released sum has at least one group")
     self.groups = groups
+    self.noiseCohort = noiseCohort
     descriptor = signed.descriptor
     sessionID = signed.sessionID
   }
@@ -84,16 +89,44 @@ package struct ReleasedSum: Sendable {
   func noiseVariance(
     of segment: Segment, in release: GroupRelease
   ) throws(FederationError) -> Double {
-    try ReleasedSum.noiseVariance(of: segment, in: release.result, descriptor: descriptor)
+    try ReleasedSum.noiseVariance(
+      of: segment, in: release.result, descriptor: descriptor, noiseCohort: noiseCohort)
   }
 
-  static func noiseVariance(
-    of segment: Segment, in result: AggregationResult, descriptor: RoundDescriptor
+  private static func noiseVariance(
+    of segment: Segment, in result: AggregationResult, descriptor: RoundDescriptor, noiseCohort: Int?
   ) throws(FederationError) -> Double {
-    let share = try segment.noiseShare(
-      cohort: result.cohort.count,
-      minimumSurvivors: try descriptor.assuredSurvivors(cohort: result.cohort.count),
-      corruptPermille: descriptor.corruptPermille)
-    return share * Double(result.survivors.count)
+    try NoiseShare.variance(
+      of: segment, descriptor: descriptor, cohort: result.cohort.count, noiseCohort: noiseCohort)
+      * Double(result.survivors.count)
+  }
+
+  /// A wrong recovery or a garbage input leaves uniform ring elements: the sum of a group must lie within
+  /// what its contributions and noise can reach, which is at most half of the ring. A whole vector of d
+  /// uniform coordinates passes with probability at most 2^-d. A group that fails is lost alone.
+  static func checkRange(
+    _ result: AggregationResult, descriptor: RoundDescriptor, noiseCohort: Int? = nil
+  ) throws(FederationError) {
+    let values = result.centredSum
+    var offset = 0
+    for segment in descriptor.segments {
+      let range = offset..<offset + segment.length
+      offset = range.upperBound
+      let people = result.survivors.count * descriptor.maximumContributors
+      let variance = try noiseVariance(
+        of: segment, in: result, descriptor: descriptor, noiseCohort: noiseCohort)
+      let (bound, overflow) = try segment.maximumAbsoluteCoordinate().multipliedReportingOverflow(
+        by: Int64(people))
+      let maximum = try component("range of segment \(segment.name.rawValue)") {
+        try RingWidth.maximumAbsoluteSum(
+          contributionBound: overflow ? .max : bound, noiseVariance: variance,
+          dimension: descriptor.dimension)
+      }
+      for value in values[range] where value.magnitude > maximum {
+        throw .component(
+          name: "unmasking",
+          reason: "the sum of segment \(segment.name.rawValue) is outside its possible range")
+      }
+    }
   }
 }

@@ -1,21 +1,5 @@
 package import Cryptography
-package import Privacy
 package import SecureAggregation
-
-/// What a session costs one population; the host writes it down before any upload is asked for.
-package struct SegmentDebit: Sendable, Equatable {
-  /// Which segment it pays for.
-  package let segment: SegmentName
-  /// Whose budget.
-  package let population: Population
-  /// What it is charged with.
-  package let event: PrivacyEvent
-}
-
-/// That a session's budget was debited. Made in this file only, by `RoundCoordinator` on `.debited`.
-package struct DebitedSession: Sendable {
-  fileprivate init() {}
-}
 
 /// One session on the server as a pure state machine: messages and the time come in, actions go out.
 /// The host does the waiting, the storage and the network; the simulator can drive it as well.
@@ -71,6 +55,7 @@ package struct RoundCoordinator: Sendable {
   /// Whether answers to step 2 may go out: the debits are on disk. Nobody can be asked for an upload
   /// before.
   package var isDebited: Bool { debited != nil }
+  private var pending: PendingDebits?
   private var debited: DebitedSession?
   /// The result, once completed.
   package private(set) var released: ReleasedSum?
@@ -196,10 +181,10 @@ package struct RoundCoordinator: Sendable {
     case .unmask(let message):
       try accept(peer: message.id, in: .unmasking) { (c) in try c.receive(message) }
     case .debited:
-      guard phase == .debiting else {
+      guard phase == .debiting, let pending else {
         throw .outOfOrder(step: "recording the debit", state: phase.description)
       }
-      debited = DebitedSession()
+      debited = pending.confirmed()
       enter(.collecting, now: now)
       return []
     case .debitFailed(let reason):
@@ -276,7 +261,9 @@ package struct RoundCoordinator: Sendable {
         guard isOver || awaitsNobody else { return [] }
         try close { try $0.closeSharing() }
         enter(.debiting, now: now)
-        return [.debit(try debits())]
+        let debits = try PendingDebits(of: signed.descriptor)
+        pending = debits
+        return [.debit(debits.list)]
       case .debiting, .completed, .aborted: break
       case .collecting:
         guard isOver || awaitsNobody else { return [] }
@@ -299,7 +286,7 @@ package struct RoundCoordinator: Sendable {
   private mutating func finish() throws -> [Action] {
     var releases: [GroupRelease] = []
     let descriptor = signed.descriptor
-    try close { try Self.checkRange(try $0.finish(), descriptor: descriptor) }
+    try close { try ReleasedSum.checkRange(try $0.finish(), descriptor: descriptor) }
     for (group, aggregation) in groups.sorted(by: { $0.key < $1.key }) {
       if let result = aggregation.result { releases.append(GroupRelease(group: group, result: result)) }
     }
@@ -310,44 +297,6 @@ package struct RoundCoordinator: Sendable {
     released = sum
     phase = .completed
     return [.completed(sum)]
-  }
-
-  /// A wrong recovery or a garbage input leaves uniform ring elements: the sum of a group must lie within
-  /// what its contributions and noise can reach, which is at most half of the ring. A whole vector of d
-  /// uniform coordinates passes with probability at most 2^-d. A group that fails is lost alone.
-  private static func checkRange(
-    _ result: AggregationResult, descriptor: RoundDescriptor
-  ) throws(FederationError) {
-    let values = result.centredSum
-    var offset = 0
-    for segment in descriptor.segments {
-      let range = offset..<offset + segment.length
-      offset = range.upperBound
-      let people = result.survivors.count * descriptor.maximumContributors
-      let variance = try ReleasedSum.noiseVariance(of: segment, in: result, descriptor: descriptor)
-      let (bound, overflow) = try segment.maximumAbsoluteCoordinate().multipliedReportingOverflow(
-        by: Int64(people))
-      let maximum = try component("range of segment \(segment.name.rawValue)") {
-        try RingWidth.maximumAbsoluteSum(
-          contributionBound: overflow ? .max : bound, noiseVariance: variance,
-          dimension: descriptor.dimension)
-      }
-      for value in values[range] where value.magnitude > maximum {
-        throw .component(
-          name: "unmasking",
-          reason: "the sum of segment \(segment.name.rawValue) is outside its possible range")
-      }
-    }
-  }
-
-  private func debits() throws(FederationError) -> [SegmentDebit] {
-    var debits: [SegmentDebit] = []
-    for segment in signed.descriptor.segments {
-      debits.append(
-        SegmentDebit(
-          segment: segment.name, population: segment.population, event: try segment.privacyEvent()))
-    }
-    return debits
   }
 
   private mutating func abort(_ reason: String) -> [Action] {

@@ -37,6 +37,21 @@ package struct SignedRequest: Sendable {
     return encodeMessage(wire)
   }
 
+  /// The size on the wire of a request with a payload of so many bytes.
+  package static func byteCount(_ kind: Kind, payload: Int, isInSession: Bool) -> Int {
+    var wire = WireSignedRequest()
+    wire.kind = kind.rawValue
+    wire.sender = Data(count: VerifyingKey.byteCount)
+    // As long as any time of this century.
+    wire.sentAtMs = 1 << 41
+    wire.session = Data(count: isInSession ? Digest.byteCount : 0)
+    wire.signature = Data(count: Signature.byteCount)
+    guard payload > 0 else { return encodeMessage(wire).count }
+    // A tag, the length in groups of seven bits, the bytes.
+    let lengthBytes = (Int.bitWidth - payload.leadingZeroBitCount + 6) / 7
+    return encodeMessage(wire).count + 1 + lengthBytes + payload
+  }
+
   /// Checks and reads a request of the expected kind.
   package init(
     _ bytes: [UInt8], expecting kind: Kind, nowMilliseconds: UInt64,

@@ -1,82 +1,122 @@
 /// Local mini-batch SGD for FedAvg (McMahan et al. 2017), one contributor at a time from the same start.
-struct LocalDescent {
-  let model: Model
-  let epochs: Int
-  let batchSize: Int
-  let learningRate: Float
-  let seed: UInt64
+///
+/// The weights of one contributor are changed in place, each step fused into the product that gives its
+/// gradient; all memory is allocated once.
+final class LocalDescent {
+  private let model: Model
+  private let batchSize: Int
+  private let learningRate: Float
+  private let layers: [Layer]
+  private let shuffles: LocalShuffles
+  private let local: UnsafeMutablePointer<Float>
+  private let update: UnsafeMutableBufferPointer<Float>
+  private var batch: Batch
 
-  /// Hands every contributor's displacement to `body`.
-  func forEachUpdate(
-    parameters: [Float], batch: TrainingBatch, body: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
-  ) throws {
-    let offsets = batch.contributorOffsets
-    let most = zip(offsets, offsets.dropFirst()).map { $1 - $0 }.max() ?? 0
-    let capacity = min(batchSize, most)
-    let buffers = Buffers(model: model, rows: capacity)
-    var order: [Int] = []
-    order.reserveCapacity(most)
-    try parameters.withUnsafeBufferPointer { start in
-      try batch.features.values.withUnsafeBufferPointer { features in
-        try batch.labels.withUnsafeBufferPointer { labels in
-          for contributor in 0..<batch.contributorCount {
-            order.removeAll(keepingCapacity: true)
-            order.append(contentsOf: offsets[contributor]..<offsets[contributor + 1])
-            buffers.local.update(from: start.baseAddress!, count: start.count)
-            descend(order: &order, features: features.baseAddress!, labels: labels.baseAddress!, buffers)
-            for index in start.indices { buffers.update[index] = buffers.local[index] - start[index] }
-            try body(contributor, buffers.update)
-          }
+  init(model: Model, epochs: Int, batchSize: Int, learningRate: Float) {
+    self.model = model
+    self.batchSize = batchSize
+    self.learningRate = learningRate
+    layers = model.architecture.layers(inputs: model.inputs)
+    shuffles = LocalShuffles(epochs: epochs)
+    local = VectorKernels.allocate(model.parameterCount)
+    update = UnsafeMutableBufferPointer(
+      start: VectorKernels.allocate(model.parameterCount), count: model.parameterCount)
+    batch = Batch(layers: layers, rows: 0)
+  }
+
+  deinit {
+    local.deallocate()
+    update.deallocate()
+  }
+
+  /// The displacement of one contributor with the given rows, valid until the next call.
+  func displacement(
+    from start: UnsafePointer<Float>, features: UnsafePointer<Float>, labels: UnsafePointer<Float>, rows: Int,
+    seed: UInt64
+  ) -> UnsafeMutableBufferPointer<Float> {
+    let capacity = min(batchSize, rows)
+    if batch.capacity < capacity { batch = Batch(layers: layers, rows: capacity) }
+    local.update(from: start, count: model.parameterCount)
+    VectorKernels.fetch(features, count: rows * model.inputs)
+    shuffles.forEachEpoch(rows: rows, seed: seed) { order in
+      for first in stride(from: 0, to: rows, by: batchSize) {
+        let count = min(batchSize, rows - first)
+        let scale = -learningRate / Float(count)
+        batch.gather(
+          order + first, count: count, features: features, labels: labels, copying: layers.count > 1)
+        if layers.count == 1 {
+          batch.logisticStep(count: count, inputs: model.inputs, scale: scale, parameters: local)
+        } else {
+          batch.step(count: count, scale: scale, parameters: local)
         }
       }
     }
+    VectorKernels.subtract(local, start, count: model.parameterCount, into: update.baseAddress!)
+    return update
   }
 
-  private func descend(
-    order: inout [Int], features: UnsafePointer<Float>, labels: UnsafePointer<Float>, _ buffers: Buffers
-  ) {
-    var generator = SplitMix64(seed: seed)
-    let width = model.inputs
-    for _ in 0..<epochs {
-      generator.shuffle(&order)
-      for first in stride(from: 0, to: order.count, by: batchSize) {
-        let rows = min(batchSize, order.count - first)
-        for row in 0..<rows {
-          let source = order[first + row]
-          (buffers.features + row * width).update(from: features + source * width, count: width)
-          buffers.labels[row] = labels[source]
-        }
-        buffers.workspace.forward(parameters: buffers.local, features: buffers.features, rows: rows)
-        buffers.workspace.backward(parameters: buffers.local, labels: buffers.labels, rows: rows)
-        buffers.workspace.gradient(
-          features: buffers.features, first: 0, rows: rows, scale: -learningRate / Float(rows),
-          into: buffers.update.baseAddress!)
-        for index in buffers.update.indices { buffers.local[index] += buffers.update[index] }
-      }
-    }
-  }
+  /// The rows of one step and what is computed of them.
+  private final class Batch {
+    let capacity: Int
+    private let inputs: Int
+    private let workspace: Workspace?
+    private let features: UnsafeMutablePointer<Float>
+    private let labels: UnsafeMutablePointer<Float>
+    private let rows: UnsafeMutablePointer<UnsafePointer<Float>>
+    /// Of logistic regression: the logits, then the deltas.
+    private let deltas: UnsafeMutablePointer<Float>
 
-  /// Everything a contributor needs, allocated once per round.
-  private final class Buffers {
-    let workspace: Workspace
-    let features: UnsafeMutablePointer<Float>
-    let labels: UnsafeMutablePointer<Float>
-    let local: UnsafeMutablePointer<Float>
-    let update: UnsafeMutableBufferPointer<Float>
-
-    init(model: Model, rows: Int) {
-      workspace = Workspace(layers: model.architecture.layers(inputs: model.inputs), rows: rows)
-      features = .allocate(capacity: rows * model.inputs)
-      labels = .allocate(capacity: rows)
-      local = .allocate(capacity: model.parameterCount)
-      update = .allocate(capacity: model.parameterCount)
+    init(layers: [Layer], rows capacity: Int) {
+      self.capacity = capacity
+      inputs = layers[0].inputs
+      let isLogistic = layers.count == 1
+      workspace = isLogistic ? nil : Workspace(layers: layers, rows: capacity)
+      features = VectorKernels.allocate(isLogistic ? 0 : capacity * inputs)
+      labels = VectorKernels.allocate(capacity)
+      deltas = VectorKernels.allocate(capacity)
+      rows = .allocate(capacity: max(capacity, 1))
+      rows.initialize(repeating: UnsafePointer(features), count: max(capacity, 1))
     }
 
     deinit {
       features.deallocate()
       labels.deallocate()
-      local.deallocate()
-      update.deallocate()
+      deltas.deallocate()
+      rows.deallocate()
+    }
+
+    /// Finds the chosen rows; products of matrices need them side by side.
+    @inline(__always)
+    func gather(
+      _ order: UnsafePointer<Int32>, count: Int, features source: UnsafePointer<Float>,
+      labels sourceLabels: UnsafePointer<Float>, copying: Bool
+    ) {
+      for row in 0..<count {
+        let position = Int(order[row])
+        labels[row] = sourceLabels[position]
+        if copying {
+          (features + row * inputs).update(from: source + position * inputs, count: inputs)
+        } else {
+          rows[row] = source + position * inputs
+        }
+      }
+    }
+
+    func step(count: Int, scale: Float, parameters: UnsafeMutablePointer<Float>) {
+      guard let workspace else { return }
+      workspace.forward(parameters: parameters, features: features, rows: count)
+      workspace.backward(parameters: parameters, labels: labels, rows: count)
+      workspace.addGradient(features: features, first: 0, rows: count, scale: scale, to: parameters)
+    }
+
+    func logisticStep(count: Int, inputs: Int, scale: Float, parameters: UnsafeMutablePointer<Float>) {
+      VectorKernels.products(
+        rows: rows, count: count, length: inputs, weights: parameters, bias: parameters[inputs], into: deltas)
+      VectorKernels.logisticDeltas(logits: deltas, labels: labels, count: count, scale: scale, into: deltas)
+      VectorKernels.addProducts(rows: rows, factors: deltas, count: count, length: inputs, to: parameters)
+      var sum: Float = 0
+      for row in 0..<count { sum += deltas[row] }
+      parameters[inputs] += sum
     }
   }
 }

@@ -27,66 +27,8 @@ package struct LocalTrainer: Sendable {
     parameters: [Float], batch: TrainingBatch, seed: UInt64,
     body: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
   ) throws {
-    try algorithm.validate()
-    try model.check(parameters: parameters)
-    guard batch.features.columns == model.inputs else {
-      throw LearningError.wrongCount(
-        what: "a row of features", expected: model.inputs, actual: batch.features.columns)
-    }
-    guard batch.contributorCount > 0 else { return }
-    switch algorithm {
-    case .fedSGD: try gradients(parameters: parameters, batch: batch, body: body)
-    case .fedAvg(let epochs, let batchSize, let learningRate):
-      let descent = LocalDescent(
-        model: model, epochs: epochs, batchSize: batchSize, learningRate: learningRate, seed: seed)
-      try descent.forEachUpdate(parameters: parameters, batch: batch, body: body)
-    }
-  }
-
-  private func gradients(
-    parameters: [Float], batch: TrainingBatch,
-    body: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
-  ) throws {
-    let offsets = batch.contributorOffsets
-    let blocks = Self.blocks(offsets: offsets)
-    let largest = blocks.map { offsets[$0.upperBound] - offsets[$0.lowerBound] }.max() ?? 0
-    let workspace = Workspace(layers: model.architecture.layers(inputs: model.inputs), rows: largest)
-    let update = UnsafeMutableBufferPointer<Float>.allocate(capacity: model.parameterCount)
-    defer { update.deallocate() }
-    try parameters.withUnsafeBufferPointer { parameters in
-      try batch.features.values.withUnsafeBufferPointer { features in
-        try batch.labels.withUnsafeBufferPointer { labels in
-          for block in blocks {
-            let first = offsets[block.lowerBound]
-            let rows = offsets[block.upperBound] - first
-            let blockFeatures = features.baseAddress! + first * model.inputs
-            workspace.forward(parameters: parameters.baseAddress!, features: blockFeatures, rows: rows)
-            workspace.backward(
-              parameters: parameters.baseAddress!, labels: labels.baseAddress! + first, rows: rows)
-            for contributor in block {
-              let count = offsets[contributor + 1] - offsets[contributor]
-              workspace.gradient(
-                features: blockFeatures, first: offsets[contributor] - first, rows: count,
-                scale: -1 / Float(count), into: update.baseAddress!)
-              try body(contributor, update)
-            }
-          }
-        }
-      }
-    }
-  }
-
-  /// Ranges of contributors of about `Model.blockRows` rows each: never less than one contributor.
-  static func blocks(offsets: [Int]) -> [Range<Int>] {
-    var blocks: [Range<Int>] = []
-    var start = 0
-    for contributor in 0..<offsets.count - 1
-    where contributor > start && offsets[contributor + 1] - offsets[start] > Model.blockRows {
-      blocks.append(start..<contributor)
-      start = contributor
-    }
-    blocks.append(start..<offsets.count - 1)
-    return blocks
+    try LocalWorker(self).forEachUpdate(
+      parameters: parameters, batch: batch, contributors: 0..<batch.contributorCount, seed: seed, body: body)
   }
 }
 
@@ -98,16 +40,14 @@ package struct LocalTrainer: Sendable {
 @discardableResult
 package func clipL2(_ vector: UnsafeMutableBufferPointer<Float>, to limit: Float) -> Float {
   precondition(limit > 0 && limit.isFinite, "a clip norm is positive and finite")
-  var sum = 0.0
-  for value in vector { sum += Double(value) * Double(value) }
-  let norm = sum.squareRoot()
+  guard let values = vector.baseAddress else { return 0 }
+  let norm = VectorKernels.squaredNorm(values, count: vector.count).squareRoot()
   guard norm.isFinite else {
     vector.update(repeating: 0)
     return .infinity
   }
   if norm > Double(limit) {
-    let factor = Float(Double(limit) / norm)
-    for index in vector.indices { vector[index] *= factor }
+    VectorKernels.scale(values, count: vector.count, by: Float(Double(limit) / norm))
   }
   return Float(norm)
 }

@@ -21,7 +21,7 @@ package struct SplitMix64: RandomNumberGenerator, Sendable {
   }
 
   /// Shuffles `values` in place (Fisher and Yates), the same way in every version of Swift's library.
-  mutating func shuffle(_ values: inout [Int]) {
+  mutating func shuffle<Element>(_ values: inout [Element]) {
     for last in stride(from: values.count - 1, to: 0, by: -1) {
       let pick = Int(next().multipliedFullWidth(by: UInt64(last + 1)).high)
       values.swapAt(last, pick)

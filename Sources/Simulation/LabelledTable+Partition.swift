@@ -66,7 +66,7 @@ extension LabelledTable {
   }
 
   /// The store each contributor belongs to.
-  private func homeStores(_ stores: [String]) -> [String: String] {
+  func homeStores(_ stores: [String]) -> [String: String] {
     var counts: [String: [String: Int]] = [:]
     for (record, store) in zip(records, stores) {
       counts[record.subject, default: [:]][store, default: 0] += 1

@@ -206,7 +206,7 @@ private struct FeatureColumns {
 }
 
 /// How a cell is read.
-private enum TextCell {
+enum TextCell {
   /// The cell without the spaces around it; nil if it is missing.
   static func present(_ cell: String) -> String? {
     let cell = cell.trimmed

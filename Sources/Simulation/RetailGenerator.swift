@@ -104,12 +104,7 @@ package struct RetailGenerator: Sendable {
     let total = zip(counts, shifts).reduce(0.0) { $0 + Double($1.0) * $1.1 }
     let average = total / Double(counts.reduce(0, +))
     return zip(counts, shifts).map { count, shift in
-      let mix = RetailLife.baseMix.map { $0 * exp(0.6 * draws.normal()) }
-      let sum = mix.reduce(0, +)
-      return RetailStore(
-        customerCount: count, wealth: exp(0.25 * draws.normal()), categoryMix: mix.map { $0 / sum },
-        onlineShare: RetailLife.sigmoid(-0.5 + 0.7 * draws.normal()),
-        lateRate: 0.18 * RetailLife.sigmoid(draws.normal()), churnShift: shift - average)
+      RetailStore.drawn(customerCount: count, churnShift: shift - average, draws: &draws)
     }
   }
 

@@ -48,6 +48,8 @@ package enum TableError: Error, Equatable, Sendable {
   case columnInTwoRoles(path: String, name: String)
   /// A label column whose number of different values is not two; `values` are the first few.
   case labelNotBinary(path: String, column: String, values: [String])
+  /// A label that is no number where the rule of what is positive compares numbers.
+  case labelNotNumber(path: String, place: TablePlace, rule: String)
   /// An empty cell where a value is needed (label, subject, store).
   case cellMissing(path: String, place: TablePlace, role: String)
   /// A test row number that no record of the table has.
@@ -175,6 +177,8 @@ extension TableError {
         + (values.count == 1 ? "has only " : "has ")
         + values.map(\.shortened.debugDescription).joined(separator: ", ")
         + (values.count > 4 ? " and perhaps more." : ".")
+    case .labelNotNumber(let path, let place, let rule):
+      "\(path), \(place): the label is no number, so it cannot be compared (\(rule.shortened))."
     case .cellMissing(let path, let place, let role):
       "\(path), \(place): the \(role) is missing; fill it in or remove the record."
     case .testRowOutOfRange(let path, let row, let rowCount):

@@ -23,7 +23,8 @@ struct Accord: AsyncParsableCommand {
       DemoCommand.self, ServerCommand.self, NodeCommand.self, KeysCommand.self, TaskCommand.self,
       ModelCommand.self, PolicyCommand.self, OfficerCommand.self, ConsentCommand.self,
       SubjectCommand.self, RequestCommand.self, LedgerCommand.self, ReportCommand.self,
-      PrivacyCommand.self, SecureAggregationCommand.self, BenchCommand.self,
+      PrivacyCommand.self, SecureAggregationCommand.self, SimulateCommand.self, DataCommand.self,
+      BenchCommand.self,
     ])
 }
 

@@ -5,6 +5,7 @@ import Cryptography
 import EdgeNode
 import Foundation
 import Simulation
+import Synchronization
 
 /// `accord consent import`
 struct ConsentImport: AsyncParsableCommand {
@@ -59,7 +60,7 @@ struct ConsentImport: AsyncParsableCommand {
     for start in stride(from: 0, to: entries.count, by: ConsentRecorder.batch) {
       let part = Array(entries[start..<min(start + ConsentRecorder.batch, entries.count)])
       let prepared: ConsentRecorder.Prepared
-      do { prepared = try recorder.prepare(part, circumstances, offset: start) } catch {
+      do { prepared = try recorder.prepare(part, circumstances, offset: start, isChecked: true) } catch {
         try await sending?.task.value
         throw Self.failure(error, file, lines[start], lines[start + part.count - 1])
       }
@@ -150,12 +151,24 @@ struct DecisionFile {
     }
     var file = DecisionFile()
     let identity = RowIdentity(try readFile(path), salt)
-    for (number, row) in table.rows.enumerated() {
-      var fields: [String: String] = [:]
-      for (column, cell) in zip(table.columns, row) where !cell.isEmpty && Self.fields.contains(column) {
-        fields[column] = cell
+    let places = Self.fields.compactMap { name in table.columns.firstIndex(of: name).map { (name, $0) } }
+    // In parts on all cores, put together in their order.
+    let parts = max(1, min(ProcessInfo.processInfo.activeProcessorCount, table.rows.count / 4096))
+    let results = Mutex([DecisionFile](repeating: DecisionFile(), count: parts))
+    DispatchQueue.concurrentPerform(iterations: parts) { part in
+      var some = DecisionFile()
+      for number in (table.rows.count * part / parts)..<(table.rows.count * (part + 1) / parts) {
+        let row = table.rows[number]
+        var fields: [String: String] = [:]
+        for (name, place) in places where !row[place].isEmpty { fields[name] = row[place] }
+        some.add(fields, line: table.lines[number], number: number, nowMs, identity)
       }
-      file.add(fields, line: table.lines[number], number: number, nowMs, identity)
+      results.withLock { $0[part] = some }
+    }
+    for part in results.withLock({ $0 }) {
+      file.entries += part.entries
+      file.lines += part.lines
+      file.problems += part.problems
     }
     return file
   }

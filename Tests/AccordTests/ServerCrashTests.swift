@@ -42,14 +42,17 @@ private final class HostedFederation {
     nodes = (0..<4).map { _ in SigningKey(using: &random) }
   }
 
-  func open(ledgerFails: Bool = false) async throws {
+  /// - Parameter step: where the ledger fails from then on; nil for every step if `ledgerFails`, else for none.
+  func open(ledgerFails: Bool = false, at step: CommitStep? = nil) async throws {
     let data = try DataDirectory(directory, kind: .server)
     let keys = try ServerKeys(data, operatorKey: operatorKey.verifyingKey)
     let isArmed = Flag()
     let ledger = try LedgerStore.open(
       directory: directory, origin: "test.example/consent", logKey: keys.log, freshnessKey: keys.freshness,
       operatorKey: operatorKey.verifyingKey,
-      faults: { step in if ledgerFails, isArmed.isSet { throw Crash(step: "\(step)") } })
+      faults: { now in
+        if ledgerFails, isArmed.isSet, step ?? now == now { throw Crash(step: "\(now)") }
+      })
     host = try FederationHost(
       keys: keys, store: try ServerStore(data), ledger: ledger, budgets: try ServerBudgets(data),
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, gatherMilliseconds: 60_000,
@@ -307,6 +310,35 @@ private final class Flag: @unchecked Sendable {
     let recorded = Set(
       try BudgetBook(path: federation.directory + "/budget.sqlite").debits(of: "training").map(\.round))
     for round in task.progress.rounds { #expect(recorded.contains(round.session)) }
+  }
+
+  /// The record of a lost session is in the log, but the server died before it could note that.
+  @Test(arguments: [CommitStep.afterStageCommit, .afterSignerState, .afterPublishing])
+  fileprivate func `a restart that is cut off in turn is finished by the next one`(step: CommitStep)
+    async throws
+  {
+    let federation = try HostedFederation()
+    defer { federation.remove() }
+    try await federation.open()
+    try await federation.enrol()
+    try await federation.submit(rounds: 1)
+    _ = try await federation.runSession(cut: .shared)
+    federation.close()
+
+    try await federation.open(ledgerFails: true, at: step)
+    await #expect(throws: LedgerError.self) { try await federation.host?.recover() }
+    federation.close()
+    // Later than the first restart, so that a record made anew would differ.
+    try await Task.sleep(for: .milliseconds(5))
+
+    try await federation.open()
+    try await federation.host?.recover()
+    let status = try await #require(federation.host).status()
+    #expect(status.tasks[0].progress.abortedSessions == 1)
+    _ = try await federation.runSession()
+    federation.close()
+    let ledger = LedgerVerifier.verify(directory: federation.directory)
+    #expect(ledger.verified && ledger.counts.rounds == 2, "\(ledger.firstProblem ?? "")")
   }
 
   @Test fileprivate func `no input is taken that was checked before an acknowledged withdrawal`() async throws

@@ -86,6 +86,27 @@ import Testing
     #expect(mirror.size == 11)
   }
 
+  @Test func `a longer copy of another history does not contain a session's tree`() async throws {
+    let fixture = try Fixture()
+    let ledger = try fixture.begun()
+    _ = try ledger.append(fixture.consents(3), nowMs: startMs)
+    let fork = try fixture.open(directory: fixture.directory("fork"))
+    // The same beginning in both; then this node is shown something else, and more of it.
+    _ = try fork.append(fixture.beginning() + fixture.consents(6), nowMs: startMs)
+    let (mirror, misled) = (try fixture.mirror(), try fixture.mirror("misled"))
+    try await ledger.advance(mirror, nowMs: startMs)
+    try await fork.advance(misled, nowMs: startMs)
+    let session = try ledger.checkpoint(nowMs: startMs).checkpoint
+    #expect(try mirror.contains(session))
+    #expect(try !misled.contains(session))
+    _ = try ledger.append(fixture.consents(1), nowMs: startMs)
+    try await ledger.advance(mirror, nowMs: startMs + 5_000)
+    #expect(try mirror.contains(session))
+    #expect(try !mirror.contains(fork.checkpoint(nowMs: startMs).checkpoint))
+    let later = Checkpoint(origin: Fixture.origin, size: 1_000, root: session.root)
+    #expect(try !mirror.contains(later))
+  }
+
   @Test func `refuses notes that are old, ahead of time, outdated or signed by others`() async throws {
     let fixture = try Fixture()
     let mirror = try fixture.mirror()

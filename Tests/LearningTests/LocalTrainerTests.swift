@@ -86,10 +86,14 @@ import Testing
 
   @Test func `batches larger than a block are divided between contributors only`() throws {
     let block = Model.blockRows
-    #expect(LocalTrainer.blocks(offsets: [0, block, block + 1]) == [0..<1, 1..<2])
-    #expect(LocalTrainer.blocks(offsets: [0, 1, 3 * block, 3 * block + 1]) == [0..<1, 1..<2, 2..<3])
-    #expect(LocalTrainer.blocks(offsets: [0, 1, block]) == [0..<2])
-    #expect(LocalTrainer.blocks(offsets: [0, 2 * block, 2 * block + 1]) == [0..<1, 1..<2])
+    func blocks(_ offsets: [Int], from first: Int = 0) -> [Range<Int>] {
+      LocalWorker.blocks(offsets: offsets, contributors: first..<offsets.count - 1)
+    }
+    #expect(blocks([0, block, block + 1]) == [0..<1, 1..<2])
+    #expect(blocks([0, 1, 3 * block, 3 * block + 1]) == [0..<1, 1..<2, 2..<3])
+    #expect(blocks([0, 1, block]) == [0..<2])
+    #expect(blocks([0, 2 * block, 2 * block + 1]) == [0..<1, 1..<2])
+    #expect(blocks([0, 2 * block, 2 * block + 1, 2 * block + 2], from: 1) == [1..<3])
     let batch = try randomBatch(rowCounts: [block - 1, 3, block + 5, 1], columns: 3, seed: 2)
     let model = Model(architecture: .multiLayerPerceptron(hidden: [4]), inputs: 3)
     let parameters = startingPoint(model.architecture, inputs: 3)

@@ -108,13 +108,15 @@ package struct RunOutcome: Codable, Equatable, Sendable {
   package var cost: Cost
   /// What the reader must know, one sentence each: a budget that ran out, a cohort below the noise cohort.
   package var notes: [String]
+  /// What a deployment would have seen of the final model: AUC from a noised histogram; nil if it sees none.
+  package var privateAUC: Double?
 
   /// The most nodes whose metrics are kept one by one.
   package static let maximumNodes = 1_000
 
   package init(
     rounds: [Round], metrics: Metrics, nodes: [Node], privacy: PrivacyStatement?, model: String,
-    parameterCount: Int, cost: Cost, notes: [String]
+    parameterCount: Int, cost: Cost, notes: [String], privateAUC: Double? = nil
   ) {
     self.rounds = rounds
     self.metrics = metrics
@@ -124,5 +126,6 @@ package struct RunOutcome: Codable, Equatable, Sendable {
     self.parameterCount = parameterCount
     self.cost = cost
     self.notes = notes
+    self.privateAUC = privateAUC
   }
 }

@@ -1,0 +1,140 @@
+import Learning
+import Privacy
+
+/// The records of a population as `aggregation: off` uses them: features by exact statistics, each node's
+/// records encoded when they are needed, or once if they fit into memory and will be needed more than once.
+struct CentralData: NodeBatches {
+  /// The largest encoded population that is kept, in bytes of features.
+  static let largestKept = 512 << 20
+  /// The most nodes that the feature statistics are taken from: more hardly move a quantile.
+  static let statisticsNodes = 20_000
+  /// The most nodes whose held-out records are measured when the population is not kept.
+  static let evaluationNodes = 50_000
+
+  /// The agreed features.
+  let pipeline: FeaturePipeline
+  /// What was sampled instead of taken whole.
+  let notes: [String]
+  private let population: any VirtualPopulation
+  private let unit: PrivacyUnit
+  /// Encoded nodes; nil for a population that is not kept.
+  private let kept: [TrainingBatch?]?
+
+  init(
+    setup: RunSetup, population: any VirtualPopulation, cohort: Int, pool: WorkerPool, reducer: any SumReducer
+  )
+    throws
+  {
+    var notes: [String] = []
+    let sample = CohortSampler(seed: setup.seed ^ 0x7374_6174_6973_7473, nodeCount: population.nodeCount)
+      .cohort(round: 0, size: Self.statisticsNodes)
+    if sample.count < population.nodeCount {
+      notes.append("Features were fitted on a random \(sample.count) of \(population.nodeCount) nodes.")
+    }
+    pipeline = try ExactFeatures(population: population, nodes: sample, pool: pool, reducer: reducer)
+      .pipeline(quantileBins: setup.quantileBins)
+    self.population = population
+    unit = setup.unit
+    let bytes = population.approximateRecordCount * pipeline.featureCount * 4
+    let uses = setup.rounds.multipliedReportingOverflow(by: cohort)
+    let isReused = uses.overflow || uses.partialValue >= population.nodeCount
+    if bytes <= Self.largestKept, isReused {
+      let (pipeline, unit) = (pipeline, setup.unit)
+      kept = try pool.map(population.nodeCount) {
+        try Self.encode(population.records(of: $0).filter { !$0.isHeldOut }, pipeline, unit)
+      }
+      guard kept?.contains(where: { $0 != nil }) == true else { throw CentralRunError.nothingToTrainOn }
+    } else {
+      kept = nil
+    }
+    self.notes = notes
+  }
+
+  func training(of node: Int) throws -> TrainingBatch? {
+    if let kept { return kept[node] }
+    return try Self.encode(population.records(of: node).filter { !$0.isHeldOut }, pipeline, unit)
+  }
+
+  /// The held-out records of the nodes, or of a sample of them if there are many.
+  func heldOut(seed: UInt64, pool: WorkerPool) throws -> HeldOutRecords {
+    let most = kept == nil ? Self.evaluationNodes : population.nodeCount
+    let nodes = CohortSampler(seed: seed ^ 0x6576_616c_7561_7465, nodeCount: population.nodeCount)
+      .cohort(round: 0, size: most)
+    let (pipeline, population) = (pipeline, population)
+    let batches = try pool.map(nodes.count) { index -> TrainingBatch? in
+      try Self.encode(population.records(of: nodes[index]).filter(\.isHeldOut), pipeline, .node)
+    }
+    return try HeldOutRecords(nodes: nodes, batches: batches, columns: pipeline.featureCount)
+  }
+
+  /// The contributors of a node's records: adjacent records of one subject, each record, or all together.
+  private static func encode(
+    _ records: [StoreRecord], _ pipeline: FeaturePipeline, _ unit: PrivacyUnit
+  ) throws -> TrainingBatch? {
+    guard !records.isEmpty else { return nil }
+    var offsets = [0]
+    for index in 1..<records.count {
+      let isBoundary =
+        switch unit {
+        case .customer: records[index].subject != records[index - 1].subject
+        case .record: true
+        case .node: false
+        }
+      if isBoundary { offsets.append(index) }
+    }
+    offsets.append(records.count)
+    return try TrainingBatch(
+      features: pipeline.encode(records.map(\.values)), labels: records.map { $0.label ? 1 : 0 },
+      contributorOffsets: offsets)
+  }
+}
+
+/// Feature statistics without noise, added up exactly: the same on any number of workers and processes.
+struct ExactFeatures {
+  let population: any VirtualPopulation
+  let nodes: [Int]
+  let pool: WorkerPool
+  let reducer: any SumReducer
+
+  /// Standardised values, bins and kept categories, from the training records of the nodes.
+  func pipeline(quantileBins: Int) throws -> FeaturePipeline {
+    let coarse = CoarseStatistics(schema: population.schema)
+    let first = try sum(dimension: coarse.dimension) { try coarse.contribution(of: $0) }
+    guard first[coarse.dimension - 1] > 0 else { throw CentralRunError.nothingToTrainOn }
+    let bounds = try coarse.decode(sum: first, noiseStdDev: 0)
+    let fine = try FineStatistics(schema: population.schema, bounds: bounds)
+    let second = try sum(dimension: fine.dimension) { try fine.contribution(of: $0) }
+    return try fine.decode(sum: second, noiseStdDev: 0, quantileBins: max(quantileBins, 1))
+  }
+
+  private func sum(
+    dimension: Int, _ contribution: @escaping @Sendable ([RawRecord]) throws -> [Float]
+  ) throws -> [Double] {
+    let share = Array(nodes.share(of: reducer.rank, among: reducer.ranks))
+    let population = population
+    // Every coordinate is an average of zeros and ones.
+    let sums = try pool.map(pool.workers) { _ in SharedSum(dimension: dimension) }
+    try pool.run(share.count, chunk: 16) { worker, items in
+      for item in items {
+        let records = try population.records(of: share[item]).filter { !$0.isHeldOut }
+        var first = 0
+        for index in records.indices
+        where index + 1 == records.count || records[index + 1].subject != records[index].subject {
+          let vector = try contribution(records[first...index].map(\.values))
+          vector.withUnsafeBufferPointer { sums[worker].sum.add($0) }
+          first = index + 1
+        }
+      }
+    }
+    for other in sums.dropFirst() { sums[0].sum.add(other.sum) }
+    var integers = sums[0].sum.integers
+    try reducer.allReduce(&integers)
+    return integers.map(sums[0].sum.value)
+  }
+
+  private final class SharedSum: @unchecked Sendable {
+    // Used by the worker of its number alone, and by the caller when all have returned.
+    let sum: ExactSum
+    init(dimension: Int) { sum = ExactSum(count: dimension, bound: 2) }
+  }
+}

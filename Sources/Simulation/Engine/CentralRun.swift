@@ -1,0 +1,136 @@
+import Learning
+import Privacy
+
+/// A run with `aggregation: off`: a trusted server adds the clipped updates and, with a finite ε, Gaussian noise
+/// once per round. This is what other simulators measure.
+///
+/// Features and metrics are computed exactly and are not part of the guarantee; the outcome's notes say so.
+///
+/// The outcome, but for its cost, is the same for any number of workers and processes: updates are computed one
+/// contributor at a time and added up as integers (`ExactSum`). Machines with other processors may differ in the
+/// last bits of an update, since OpenBLAS has kernels of its own for each.
+package struct CentralRun {
+  private let setup: RunSetup
+  private let population: any VirtualPopulation
+  private let context: RunContext
+
+  /// - Throws: `CentralRunError.invalidSetting`, `LearningError` or `PrivacyError` for a setup that cannot be.
+  package init(setup: RunSetup, population: any VirtualPopulation, context: RunContext) throws {
+    self.setup = setup
+    self.population = population
+    self.context = context
+    try setup.validateCentral(nodeCount: population.nodeCount)
+    guard context.workers >= 1 else {
+      throw CentralRunError.invalidSetting(name: "the number of workers", reason: "it must be at least 1")
+    }
+  }
+
+  /// Runs all rounds.
+  ///
+  /// - Throws: `CentralRunError`; what the population, the reducer or the progress handler throws.
+  package func run() throws -> RunOutcome {
+    let start = ContinuousClock.now
+    let pool = WorkerPool(workers: context.workers)
+    let size = setup.cohortSize(of: population.nodeCount)
+    let data = try CentralData(
+      setup: setup, population: population, cohort: size, pool: pool, reducer: context.reducer)
+    let model = Model(architecture: setup.architecture, inputs: data.pipeline.featureCount)
+    try setup.architecture.validate(inputs: model.inputs)
+    let fitted = ContinuousClock.now
+    let heldOut = try data.heldOut(seed: setup.seed, pool: pool)
+    let privacy = try privacy(cohort: size)
+    let training = try CentralTraining(
+      setup: setup, model: model, nodeCount: population.nodeCount,
+      noise: privacy.map {
+        CentralTraining.Noise(
+          deviation: $0.deviation, countIsPrivate: setup.unit != .node, cohort: setup.noiseCohort)
+      }, pool: pool, reducer: context.reducer)
+    var rounds: [RunOutcome.Round] = []
+    var evaluation: Duration = .zero
+    var zeroed = 0
+    for number in 1...setup.rounds {
+      let round = try training.run(round: number, batches: data)
+      zeroed += round.zeroed
+      let begin = ContinuousClock.now
+      var metrics: RunOutcome.Metrics?
+      if number % setup.evaluateEvery == 0 || number == setup.rounds {
+        let scores = try heldOut.scores(of: model, parameters: training.parameters, pool: pool)
+        metrics = heldOut.metrics(scores: scores)
+      }
+      rounds.append(
+        RunOutcome.Round(
+          round: number, participants: round.nodes, metrics: metrics, privateAUC: nil,
+          epsilon: try privacy?.epsilon(rounds: number), model: training.digest))
+      evaluation += ContinuousClock.now - begin
+      try context.progress(number, setup.rounds)
+    }
+    let scores = try heldOut.scores(of: model, parameters: training.parameters, pool: pool)
+    var seconds = training.seconds
+    seconds["features"] = (fitted - start).inSeconds
+    seconds["evaluate"] = evaluation.inSeconds
+    return RunOutcome(
+      rounds: rounds, metrics: heldOut.metrics(scores: scores),
+      nodes: heldOut.nodeMetrics(scores: scores, name: population.name),
+      privacy: try privacy?.statement(rounds: setup.rounds), model: training.digest,
+      parameterCount: model.parameterCount,
+      cost: RunOutcome.Cost(
+        seconds: (ContinuousClock.now - start).inSeconds, phaseSeconds: seconds,
+        uploadBytesPerRound: 4 * model.parameterCount, downloadBytesPerRound: 4 * model.parameterCount,
+        bytesAreCounted: false, clientUpdates: training.updates),
+      notes: data.notes + notes(privacy: privacy, zeroed: zeroed))
+  }
+
+  private func privacy(cohort: Int) throws -> CentralPrivacy? {
+    guard setup.budget.epsilon < .infinity, let clipNorm = setup.clipNorm else { return nil }
+    let count = setup.unit == .node ? 0 : CentralTraining.countWeight
+    return try CentralPrivacy.calibrate(
+      budget: setup.budget, unit: setup.unit, sensitivity: clipNorm * (1 + count * count).squareRoot(),
+      rounds: setup.rounds, sampled: min(setup.noiseCohort ?? cohort, population.nodeCount),
+      population: population.nodeCount)
+  }
+
+  private func notes(privacy: CentralPrivacy?, zeroed: Int) -> [String] {
+    var notes: [String] = []
+    if privacy != nil {
+      notes.append("Feature statistics and metrics are exact: ε does not cover them.")
+    }
+    if privacy != nil, let noiseCohort = setup.noiseCohort {
+      notes.append(
+        "The noise is that of a cohort of \(noiseCohort) nodes, on the mean of the simulated cohort; so is ε."
+      )
+    }
+    if zeroed > 0 {
+      notes.append("\(zeroed) updates were not finite and counted as zeros: lower the learning rate.")
+    }
+    return notes
+  }
+}
+
+extension RunSetup {
+  /// Refuses what a run without secure aggregation cannot do.
+  func validateCentral(nodeCount: Int) throws {
+    func check(_ isValid: Bool, _ name: String, _ reason: String) throws {
+      guard isValid else { throw CentralRunError.invalidSetting(name: name, reason: reason) }
+    }
+    try architecture.validate()
+    try algorithm.validate()
+    try optimizer.validate()
+    try budget.validate()
+    try check(nodeCount >= 1, "the population", "it has no nodes")
+    try check((1...1_000_000).contains(rounds), "the number of rounds", "allowed are 1 to 1000000")
+    try check(cohortSize(of: nodeCount) >= 1, "the cohort", "it needs at least one node")
+    try check(noiseCohort.map { $0 >= 1 } ?? true, "the noise cohort", "it needs at least one node")
+    try check(evaluateEvery >= 1, "the evaluation interval", "it must be at least one round")
+    try check(
+      (0..<1000).contains(dropoutPermille), "the drop-out rate", "allowed are 0 to 999 thousandths")
+    try check(
+      (0...NumericEncoding.maximumBins).contains(quantileBins), "the number of quantile bins",
+      "allowed are 0 to \(NumericEncoding.maximumBins)")
+    try check(
+      clipNorm.map { $0 >= 1e-12 && $0 <= 1e12 } ?? (budget.epsilon == .infinity), "the clip norm",
+      "it must be between 1e-12 and 1e12, and a finite ε needs one")
+    try check(
+      weightDecay >= 0 && weightDecay * optimizer.learningRate < 1, "the weight decay",
+      "it must be at least 0 and below 1 / learning rate")
+  }
+}

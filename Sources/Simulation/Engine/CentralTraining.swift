@@ -1,0 +1,136 @@
+import Cryptography
+import Learning
+
+/// The rounds of a run with a trusted server: sample, train, clip, add, noise, step. No features, no metrics:
+/// what `CentralRun` and the benchmark share.
+final class CentralTraining {
+  /// What noise a round adds.
+  struct Noise {
+    /// Standard deviation on every coordinate of the sum, before the noise cohort's factor.
+    var deviation: Double
+    /// Whether the number of contributors is private: it then is one more coordinate of the sum.
+    var countIsPrivate: Bool
+    /// Nodes whose noise is simulated; nil for those of the cohort.
+    var cohort: Int?
+  }
+
+  /// What a round did.
+  struct Round {
+    var nodes: Int
+    var contributors: Int
+    var zeroed: Int
+  }
+
+  /// The weight of the count's coordinate, in clip norms, as in a deployed sum.
+  static let countWeight = 0.25
+
+  /// The parameters after the rounds so far.
+  private(set) var parameters: [Float]
+  /// Seconds of phases: those of training summed over workers.
+  private(set) var seconds: [String: Double] = [:]
+  /// Updates so far.
+  private(set) var updates = 0
+  private let setup: RunSetup
+  private let nodeCount: Int
+  private let sampler: CohortSampler
+  private let dropouts: CohortSampler
+  private let pool: WorkerPool
+  private let round: CentralRound
+  private let noise: Noise?
+  private let noiseBuffer: NoiseBuffer?
+  private let noiseSource: CentralNoise
+  private var optimizer: ServerOptimizer
+
+  init(
+    setup: RunSetup, model: Model, nodeCount: Int, noise: Noise?, pool: WorkerPool, reducer: any SumReducer
+  ) throws {
+    self.setup = setup
+    self.nodeCount = nodeCount
+    self.noise = noise
+    self.pool = pool
+    let size = setup.cohortSize(of: nodeCount)
+    sampler = CohortSampler(seed: setup.seed, nodeCount: nodeCount)
+    dropouts = CohortSampler(seed: setup.seed ^ 0x6472_6f70_6f75_7473, nodeCount: max(size, 1))
+    parameters = model.architecture.initialParameters(inputs: model.inputs, seed: setup.seed)
+    round = try CentralRound(
+      trainer: LocalTrainer(model: model, algorithm: setup.algorithm),
+      clipNorm: setup.clipNorm.map { Float($0) },
+      pool: pool, reducer: reducer)
+    noiseSource = CentralNoise(seed: setup.seed)
+    noiseBuffer = noise.map { _ in NoiseBuffer(count: model.parameterCount + 1) }
+    optimizer = ServerOptimizer(
+      kind: setup.optimizer, weightDecay: setup.weightDecay, parameterCount: model.parameterCount)
+  }
+
+  /// Runs one round, from 1.
+  func run(round number: Int, batches: some NodeBatches) throws -> Round {
+    let start = ContinuousClock.now
+    let cohort = cohort(round: number)
+    var generator = SplitMix64(seed: setup.seed ^ 0x7368_7566_666c_6573)
+    generator = SplitMix64(seed: generator.next() &+ UInt64(number))
+    let sampled = ContinuousClock.now
+    let total = try round.total(
+      parameters: parameters, cohort: cohort, seed: generator.next(), batches: batches)
+    let trained = ContinuousClock.now
+    if let noise, let noiseBuffer {
+      let factor = noise.cohort.map { Double(cohort.count) / Double($0) } ?? 1
+      try noiseSource.fill(noiseBuffer, deviation: noise.deviation * factor, round: number, pool: pool)
+    }
+    let noised = ContinuousClock.now
+    if total.contributors > 0 {
+      let update = round.means(
+        of: total, noise: noiseBuffer, divisor: divisor(of: total, cohort: cohort.count))
+      optimizer.apply(update: update, to: &parameters)
+    }
+    let end = ContinuousClock.now
+    seconds["train"] = round.trainingSeconds
+    seconds["sample", default: 0] += (sampled - start).inSeconds
+    seconds["round", default: 0] += (trained - sampled).inSeconds
+    seconds["noise", default: 0] += (noised - trained).inSeconds
+    seconds["step", default: 0] += (end - noised).inSeconds
+    updates += total.contributors
+    return Round(nodes: total.nodes, contributors: total.contributors, zeroed: total.zeroed)
+  }
+
+  /// SHA-256 of the parameters as little-endian binary32, hex.
+  var digest: String {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(parameters.count * 4)
+    #if _endian(little)
+      parameters.withUnsafeBytes { bytes.append(contentsOf: $0) }
+    #else
+      for parameter in parameters {
+        withUnsafeBytes(of: parameter.bitPattern.littleEndian) { bytes.append(contentsOf: $0) }
+      }
+    #endif
+    return Hash.sha256(bytes).hex
+  }
+
+  /// The nodes of a round whose updates arrive.
+  private func cohort(round: Int) -> [Int] {
+    let size = setup.cohortSize(of: nodeCount)
+    let cohort = sampler.cohort(round: round, size: size)
+    let lost = size * setup.dropoutPermille / 1000
+    guard lost > 0 else { return cohort }
+    return dropouts.cohort(round: round, size: size - lost).map { cohort[$0] }
+  }
+
+  /// The number of contributors: exact without noise, the public size of the cohort where nodes are protected,
+  /// and else as noisy as every other coordinate.
+  private func divisor(of total: CentralRound.Total, cohort: Int) -> Double {
+    guard let noise, let noiseBuffer, let clipNorm = setup.clipNorm else { return Double(total.contributors) }
+    guard noise.countIsPrivate else { return Double(cohort) }
+    let error = noiseBuffer.values[noiseBuffer.count - 1] / (clipNorm * Self.countWeight)
+    return max(1, Double(total.contributors) + error)
+  }
+}
+
+extension RunSetup {
+  /// Nodes of a round's cohort in a population.
+  func cohortSize(of nodeCount: Int) -> Int {
+    switch cohort {
+    case .all: nodeCount
+    case .fixed(let size): min(size, nodeCount)
+    }
+  }
+}
