@@ -3,13 +3,15 @@ SHELL := /bin/bash
 PACKAGES := libsodium-dev libsqlite3-dev libopenblas-dev zlib1g-dev pkg-config
 DEMO :=
 SECONDS := 60
-.PHONY: help demo test build release lint format packages protocol fuzz clean
+.PHONY: help demo test build release lint format packages protocol fuzz mpi soak clean
 
 help:
 	@echo "make demo            build (release) and run a whole federation on this machine"
 	@echo "make demo DEMO='…'   the same with options of \`accord demo\`, e.g. DEMO='--nodes 12 --drop 2'"
 	@echo "make test            build and run all tests"
 	@echo "make fuzz SECONDS=60 feed libFuzzer's inputs to every decoder and state machine, SECONDS in all"
+	@echo "make mpi             build with Open MPI and check that ranks change no bit of a result"
+	@echo "make soak            1,000 seeds of the fault simulator (about 10 minutes)"
 	@echo "make lint            check the format"
 	@echo "make protocol        generate the protobuf code again (needs protobuf-compiler)"
 
@@ -47,6 +49,15 @@ format:
 fuzz: packages
 	ACCORD_FUZZ=1 swift build --scratch-path .build/fuzz --disable-xctest --product Fuzzing
 	Tests/Fuzzing/run "$(SECONDS)"
+
+# Simulations over several machines: a build of its own (.build/mpi).
+mpi:
+	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) libopenmpi-dev openmpi-bin"
+	swift build --traits MPI --scratch-path .build/mpi --product accord
+	Tests/check-mpi "$$(swift build --traits MPI --scratch-path .build/mpi --show-bin-path)/accord"
+
+soak: release
+	.build/release/accord simulate faults --seed 1 --seeds 1000 --rounds 20
 
 protocol:
 	swift build --product protoc-gen-swift

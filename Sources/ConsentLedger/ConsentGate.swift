@@ -127,9 +127,14 @@ package final class ConsentGate: Sendable {
     let witnesses = mirror.witnesses(nowMs: nowMs, maximumAgeSeconds: maximumAge)
     let others = witnesses.filter { $0.key != recorder }
     guard others.count >= witnessQuorum else { throw .noQuorum(found: others.count, required: witnessQuorum) }
-    let acknowledged = try vault.acknowledgedSize()
-    guard signed.checkpoint.size >= acknowledged else {
-      throw .behindReceipt(acknowledged: acknowledged, verified: signed.checkpoint.size)
+    if let acknowledged = try vault.acknowledged() {
+      guard signed.checkpoint.size >= acknowledged.size else {
+        throw .behindReceipt(acknowledged: acknowledged.size, verified: signed.checkpoint.size)
+      }
+      // A longer log that is not the one of the receipt.
+      guard try mirror.root(size: acknowledged.size) == acknowledged.root else {
+        throw .forked(size: acknowledged.size)
+      }
     }
     return (signed, policy)
   }

@@ -200,23 +200,28 @@ package final class SubjectVault: Sendable {
 
   // MARK: What the log acknowledged
 
-  /// Remembers that the ledger acknowledged entries of this node in a tree of `treeSize` entries.
-  package func noteAcknowledged(treeSize: UInt64) throws(LedgerError) {
+  /// Remembers the largest tree in which the ledger acknowledged entries of this node.
+  /// - Parameter root: of that tree, from the receipt's checkpoint.
+  package func noteAcknowledged(treeSize: UInt64, root: Digest) throws(LedgerError) {
     try database.ledgerWrite { db in
-      guard try Self.acknowledged(db) < treeSize else { return }
-      try Self.setField("acknowledged", Array(String(treeSize).utf8), db)
+      guard try Self.acknowledged(db).map({ $0.size < treeSize }) ?? true else { return }
+      try Self.setField("acknowledged", Array("\(treeSize) \(root.hex)".utf8), db)
     }
   }
 
   /// The largest tree in which the ledger acknowledged entries of this node: a copy of the log that has not
-  /// come as far may lack a withdrawal that this node has promised to honour.
-  package func acknowledgedSize() throws(LedgerError) -> UInt64 {
+  /// come as far, or is another log's, may lack a withdrawal that this node has promised to honour.
+  package func acknowledged() throws(LedgerError) -> (size: UInt64, root: Digest)? {
     try database.ledgerRead { try Self.acknowledged($0) }
   }
 
-  private static func acknowledged(_ db: Database) throws -> UInt64 {
-    guard let value = try field("acknowledged", db) else { return 0 }
-    return UInt64(String(decoding: value, as: UTF8.self)) ?? .max
+  private static func acknowledged(_ db: Database) throws -> (size: UInt64, root: Digest)? {
+    guard let value = try field("acknowledged", db) else { return nil }
+    let parts = String(decoding: value, as: UTF8.self).split(separator: " ")
+    guard parts.count == 2, let size = UInt64(parts[0]), let root = try? Digest(hex: String(parts[1])) else {
+      throw LedgerError.malformedDocument("the vault's note of acknowledged entries")
+    }
+    return (size, root)
   }
 }
 

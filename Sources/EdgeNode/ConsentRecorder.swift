@@ -269,43 +269,57 @@ package struct ConsentRecorder: Sendable {
 
   /// Sends what was prepared.
   package func submit(_ prepared: Prepared, subjects: [String]) async throws -> [Receipt] {
-    let answer = try await sending(prepared) {
-      let answer = try await LedgerSubmission.send(prepared.statements, client: client, key: files.identity)
-      return (answer, answer.map(\.treeSize).max() ?? 0)
+    // Before the answer: the copy may overtake the receipt.
+    let verified = try view.size()
+    let answer = try await discardingRefused(prepared) {
+      try await LedgerSubmission.send(prepared.statements, client: client, key: files.identity)
     }
+    if let first = answer.first { try note((first.treeSize, first.root), verified: verified) }
     return zip(zip(subjects, prepared.events), answer).map {
       Receipt(subject: $0.0, event: $0.1, proven: $1)
     }
   }
 
-  /// Sends what was prepared and checks that all of it is in the log, without a receipt for each event.
-  package func confirm(_ prepared: Prepared) async throws {
-    try await sending(prepared) {
-      ((), try await LedgerSubmission.confirm(prepared.statements, client: client, key: files.identity))
-    }
+  /// What was sent and answered; `confirm` checks the answer.
+  package struct Sent: Sendable {
+    fileprivate let answer: LedgerSubmission.Unchecked
+    fileprivate let verified: UInt64
   }
 
-  private func sending<Answer>(
-    _ prepared: Prepared, _ body: () async throws -> (answer: Answer, treeSize: UInt64)
-  ) async throws -> Answer {
-    // Before the answer: the copy may overtake the receipt.
+  /// Sends what was prepared, for `confirm`: without a receipt for each event.
+  package func send(_ prepared: Prepared) async throws -> Sent {
     let verified = try view.size()
-    let (answer, treeSize): (Answer, UInt64)
-    do { (answer, treeSize) = try await body() } catch let error as EdgeNodeError {
+    let answer = try await discardingRefused(prepared) {
+      try await LedgerSubmission.sendRuns(prepared.statements, client: client, key: files.identity)
+    }
+    return Sent(answer: answer, verified: verified)
+  }
+
+  /// Checks that everything that was sent is in the log.
+  package func confirm(_ sent: Sent) throws {
+    try note(try LedgerSubmission.check(sent.answer), verified: sent.verified)
+  }
+
+  private func discardingRefused<Answer>(
+    _ prepared: Prepared, _ body: () async throws -> Answer
+  ) async throws -> Answer {
+    do { return try await body() } catch let error as EdgeNodeError {
       // A definite answer: nothing of the append was taken, and nothing of it stays here. (An append that was
       // taken before its answer was lost is answered with its receipts, whatever was decided since.)
       if case .refused(LedgerSubmission.refusalCode, _) = error { try vault.discard(prepared.draft) }
       throw error
     }
-    guard prepared.statements.isEmpty || treeSize >= verified else {
+  }
+
+  private func note(_ tree: (size: UInt64, root: Digest), verified: UInt64) throws {
+    guard tree.size >= verified else {
       throw EdgeNodeError.badAnswer(
         what: "receipt",
         reason:
-          "it is for a log of \(treeSize) entries, but this node has verified \(verified): the "
+          "it is for a log of \(tree.size) entries, but this node has verified \(verified): the "
           + "server was restored from an older copy, and what it acknowledges now may be lost")
     }
     // The gate denies until this node's copy of the log has come as far.
-    try vault.noteAcknowledged(treeSize: treeSize)
-    return answer
+    try vault.noteAcknowledged(treeSize: tree.size, root: tree.root)
   }
 }

@@ -19,6 +19,8 @@ package enum LedgerSubmission {
     package let proof: InclusionProof
     /// The signed checkpoint that the proof leads to.
     package let noteText: String
+    /// Its root.
+    package let root: Digest
 
     /// The size of the tree that the proof is for.
     package var treeSize: UInt64 { proof.size }
@@ -43,30 +45,41 @@ package enum LedgerSubmission {
         try proof.verify(leafHash: MerkleTree.leafHash(leaf), root: signed.checkpoint.root)
         return Proven(
           index: receipt.index, recordedMs: Int64(receipt.recordedMs), leaf: leaf, proof: proof,
-          noteText: answer.checkpoint)
+          noteText: answer.checkpoint, root: signed.checkpoint.root)
       }
     }
   }
 
-  /// Appends statements and checks that all of them stand in the tree of a signed checkpoint, with one proof for
-  /// each run of consecutive entries.
-  /// - Returns: the size of the tree.
-  package static func confirm(
+  /// An answer about many entries that was not checked yet.
+  package struct Unchecked: Sendable {
+    fileprivate let statements: [SignedStatement]
+    fileprivate let answer: WireLedgerAppended
+    fileprivate let signed: SignedCheckpoint
+  }
+
+  /// Appends statements, with one proof for each run of consecutive entries.
+  package static func sendRuns(
     _ statements: [SignedStatement], client: FederationClient, key: SigningKey
-  ) async throws -> UInt64 {
+  ) async throws -> Unchecked {
     let (answer, signed) = try await append(statements, isCompact: true, client: client, key: key)
+    return Unchecked(statements: statements, answer: answer, signed: signed)
+  }
+
+  /// Checks that all entries stand in the tree of the signed checkpoint.
+  /// - Returns: the tree.
+  package static func check(_ sent: Unchecked) throws -> (size: UInt64, root: Digest) {
+    let receipts = sent.answer.receipts
     return try checking {
-      for run in LedgerPlace.runs(answer.receipts.map(\.index)) {
+      for run in LedgerPlace.runs(receipts.map(\.index)) {
         var hashes: [UInt8] = []
         hashes.reserveCapacity(32 * run.count)
         for place in run {
-          hashes += MerkleTree.leafHash(try leaf(of: statements[place], answer.receipts[place])).bytes
+          hashes += MerkleTree.leafHash(try leaf(of: sent.statements[place], receipts[place])).bytes
         }
-        try RunProof(
-          first: proof(answer.receipts[run.lowerBound]), last: proof(answer.receipts[run.upperBound - 1])
-        ).verify(leafHashes: hashes, root: signed.checkpoint.root)
+        try RunProof(first: proof(receipts[run.lowerBound]), last: proof(receipts[run.upperBound - 1]))
+          .verify(leafHashes: hashes, root: sent.signed.checkpoint.root)
       }
-      return signed.checkpoint.size
+      return (sent.signed.checkpoint.size, sent.signed.checkpoint.root)
     }
   }
 

@@ -49,39 +49,44 @@ struct ConsentImport: AsyncParsableCommand {
     }
   }
 
-  /// Sends batch after batch; while one is on its way the next is made.
+  /// Sends batch after batch: while one is on its way, the next is made and the answer to the last is checked.
   private func record(
     _ rows: DecisionFile, _ circumstances: ConsentRecorder.Circumstances, _ recorder: ConsentRecorder
   ) async throws {
-    let (entries, lines) = (rows.entries, rows.lines)
+    let (entries, lines, file) = (rows.entries, rows.lines, file)
     let started = Date()
     var bar = ProgressBar(total: entries.count)
-    var sending: (task: Task<Void, any Error>, end: Int)?
+    var sending: Task<ConsentRecorder.Sent, any Error>?
+    var checking: Task<Void, any Error>?
+    var ends: [Int] = []
+    func check() async throws {
+      try await checking?.value
+      if checking != nil { bar.show(ends.removeFirst()) }
+      checking = nil
+    }
     for start in stride(from: 0, to: entries.count, by: ConsentRecorder.batch) {
-      let part = Array(entries[start..<min(start + ConsentRecorder.batch, entries.count)])
+      let end = min(start + ConsentRecorder.batch, entries.count)
+      let (first, last) = (lines[start], lines[end - 1])
       let prepared: ConsentRecorder.Prepared
-      do { prepared = try recorder.prepare(part, circumstances, offset: start, isChecked: true) } catch {
-        try await sending?.task.value
-        throw Self.failure(error, file, lines[start], lines[start + part.count - 1])
+      do {
+        prepared = try recorder.prepare(
+          Array(entries[start..<end]), circumstances, offset: start, isChecked: true)
+      } catch {
+        try await check()
+        if let sent = try await sending?.value { try recorder.confirm(sent) }
+        throw Self.failure(error, file, first, last)
       }
-      if let sent = sending {
-        try await sent.task.value
-        bar.show(sent.end)
+      let answered = try await sending?.value
+      sending = Task {
+        do { return try await recorder.send(prepared) } catch { throw Self.failure(error, file, first, last) }
       }
-      let end = start + part.count
-      let file = file
-      sending = (
-        Task {
-          do { try await recorder.confirm(prepared) } catch {
-            throw Self.failure(error, file, lines[start], lines[end - 1])
-          }
-        }, end
-      )
+      try await check()
+      if let answered { checking = Task { try recorder.confirm(answered) } }
+      ends.append(end)
     }
-    if let sent = sending {
-      try await sent.task.value
-      bar.show(sent.end)
-    }
+    try await check()
+    if let sent = try await sending?.value { try recorder.confirm(sent) }
+    if let end = ends.last { bar.show(end) }
     bar.finish()
     let seconds = Date().timeIntervalSince(started)
     Console.write(

@@ -20,6 +20,7 @@ struct SimulateCommand: AsyncParsableCommand {
         accord simulate simulations/quick.yaml
         accord simulate simulations/churn-privacy-budget.yaml --out results/churn
         accord simulate my.yaml --seeds 1,2,3 --set privacy.epsilon=4 --set cohort=100
+        mpirun -n 4 accord simulate my.yaml --mpi --workers 1
         accord simulate compare results/a results/b
         accord simulate faults --seed 1 --seeds 100
       """,
@@ -41,6 +42,9 @@ struct SimulateCommand: AsyncParsableCommand {
     @Option(help: "Directory of the public data sets; ACCORD_DATA_DIR without it.") var dataDir: String?
     @Flag(help: "Start afresh: remove the results that are in the directory.") var overwrite = false
     @Flag(help: "Check the scenario, the data and every run, and stop there.") var check = false
+    @Flag(
+      help: "Share every cohort with the processes that mpirun started (needs a build with the trait MPI).")
+    var mpi = false
     @Flag(help: "Print the results as JSON.") var json = false
     @Flag(help: "No progress.") var quiet = false
 
@@ -52,13 +56,17 @@ struct SimulateCommand: AsyncParsableCommand {
     }
 
     func run() throws {
+      let processes = mpi ? try MPIProcesses() : nil
       let scenarios = try readAll()
       var results: [SweepResults] = []
       for scenario in scenarios {
         let directory = directory(scenario, of: scenarios.count)
-        if let result = try SimulateRunner(self, scenario, directory).run() { results.append(result) }
+        if let result = try SimulateRunner(self, scenario, directory, processes ?? SingleProcess()).run() {
+          results.append(result)
+        }
       }
-      if json, !check { try Console.writeResults(results) }
+      if json, !check, processes?.rank ?? 0 == 0 { try Console.writeResults(results) }
+      try processes?.finish()
     }
 
     /// Reads all files before any runs; the mistakes of all are told.

@@ -7,9 +7,15 @@ struct SimulateRunner {
   private let command: SimulateCommand.Run
   private let scenario: Scenario
   private let directory: String
+  private let processes: any SumReducer
+  /// The first process alone keeps runs, writes results and talks.
+  private var isFirst: Bool { processes.rank == 0 }
 
-  init(_ command: SimulateCommand.Run, _ scenario: Scenario, _ directory: String) {
+  init(
+    _ command: SimulateCommand.Run, _ scenario: Scenario, _ directory: String, _ processes: any SumReducer
+  ) {
     self.command = command
+    self.processes = processes
     self.scenario = scenario
     self.directory = directory
   }
@@ -32,16 +38,15 @@ struct SimulateRunner {
       for note in data.notes { say("  note: \(note)") }
     }
     if command.check {
-      Console.write("\(scenario.file): in order")
+      if isFirst { Console.write("\(scenario.file): in order") }
       return nil
     }
-    let store = try RunStore(directory, overwrite: command.overwrite)
+    let store = isFirst ? try RunStore(directory, overwrite: command.overwrite) : nil
     StopRequest.listen()
     let workers = command.workers ?? ProcessInfo.processInfo.activeProcessorCount
-    let bar = SimulateProgress(isQuiet: command.quiet || command.json)
-    // `RunContext.reducer` is where several processes would share a run's cohorts.
+    let bar = SimulateProgress(isQuiet: command.quiet || command.json || !isFirst)
     let runner = SweepRunner(
-      plan: plan, store: store, workers: workers,
+      plan: plan, store: store, workers: workers, reducer: processes,
       engine: { try simulate($0, population: $1, context: $2) }, isStopped: { StopRequest.wasMade })
     let records: [RunRecord]
     do {
@@ -51,6 +56,7 @@ struct SimulateRunner {
       throw error
     }
     bar.end()
+    guard let store else { return nil }
     let results = SweepResults(plan: plan, records: records, command: command.reproduction)
     try write(results, store)
     if !command.json { Console.write(SimulateTable.text(results, directory: directory)) }
@@ -65,7 +71,7 @@ struct SimulateRunner {
   }
 
   private func say(_ text: String) {
-    if !command.quiet, !command.json { Console.write(text) }
+    if !command.quiet, !command.json, isFirst { Console.write(text) }
   }
 }
 

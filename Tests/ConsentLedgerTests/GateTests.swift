@@ -47,14 +47,30 @@ private struct Node {
     try await node.ledger.advance(node.mirror, nowMs: startMs)
     #expect(try node.batch(["agreed"]).subjects.count == 1)
     try node.say(.withdrawn, "agreed")
-    try node.vault.noteAcknowledged(treeSize: node.ledger.size)
+    let root = node.ledger.root
+    try node.vault.noteAcknowledged(treeSize: node.ledger.size, root: root)
     // A smaller receipt that arrives late changes nothing.
-    try node.vault.noteAcknowledged(treeSize: 1)
+    try node.vault.noteAcknowledged(treeSize: 1, root: Hash.sha256([1]))
     #expect(
       throws: LedgerError.behindReceipt(acknowledged: node.ledger.size, verified: node.mirror.size)
     ) { try node.batch(["agreed"]) }
     try await node.ledger.advance(node.mirror, nowMs: startMs)
     #expect(try node.batch(["agreed"]).subjects.isEmpty)
+  }
+
+  @Test func `nothing is permitted while the copy of the log is not the one of the receipts`() async throws {
+    let node = try Node()
+    try node.say(.given, "agreed")
+    try await node.ledger.advance(node.mirror, nowMs: startMs)
+    try node.vault.noteAcknowledged(treeSize: node.ledger.size, root: node.ledger.root)
+    #expect(try node.batch(["agreed"]).subjects.count == 1)
+    // A receipt of another log that had as many entries when it acknowledged, and fewer than this copy has now.
+    let size = node.ledger.size
+    try node.say(.given, "another")
+    try node.vault.noteAcknowledged(treeSize: size + 1, root: Hash.sha256([7]))
+    try node.say(.given, "one more")
+    try await node.ledger.advance(node.mirror, nowMs: startMs)
+    #expect(throws: LedgerError.forked(size: size + 1)) { try node.batch(["agreed"]) }
   }
 
   @Test func `another store can deny for this one's customers but not consent for them`() async throws {

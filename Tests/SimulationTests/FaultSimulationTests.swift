@@ -62,6 +62,15 @@ private struct Finding: Sendable, CustomTestStringConvertible {
     #expect(Set(Self.findings.map(\.bug)) == Set(PlantedBug.allCases))
   }
 
+  @Test func `a fork that everybody holds the proof of ends all, and is no violation`() async throws {
+    var setup = FaultSetup(seed: 908, rounds: 8, nodes: 4)
+    setup.only = [1, 2, 4, 6, 8]
+    setup.keepsTrace = true
+    let report = try await FaultRun.run(setup)
+    #expect(report.violation == nil)
+    #expect(report.trace.contains { $0.contains("too many nodes hold the proof") })
+  }
+
   @Test func `a seed decides everything`() async throws {
     let setup = FaultSetup(seed: 5, rounds: 6, nodes: 4)
     let first = try await FaultRun.run(setup)

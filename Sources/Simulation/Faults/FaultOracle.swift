@@ -297,6 +297,9 @@ struct FaultOracle {
     try require(rows.total == total, "exact sums", "the server's total is \(rows.total) instead of \(total)")
   }
 
+  /// Whether the server's log had this tree.
+  func hasRoot(_ checkpoint: Checkpoint) -> Bool { roots[checkpoint.size] == checkpoint.root }
+
   /// A node that believes its copy has the true log in it.
   func requireView(_ node: Int, _ held: Checkpoint) throws {
     try require(

@@ -28,16 +28,46 @@ extension FaultWorld {
         deadline = now + Self.patienceMs
       }
       if let healedAtMs {
-        try oracle.require(
-          now < healedAtMs + Self.healedPatienceMs, "liveness",
+        try requireLive(
+          now < healedAtMs + Self.healedPatienceMs,
           "no session completed within \(Self.healedPatienceMs / 1000) s after the last fault")
       } else {
-        try oracle.require(now < deadline, "liveness", "no session began for \(Self.patienceMs / 1000) s")
+        try requireLive(now < deadline, "no session began for \(Self.patienceMs / 1000) s")
         if attempts >= setup.rounds, server != nil, server?.current == nil, faultsAreOver { try heal() }
       }
       if completedSinceHealing > 0, server?.current == nil { hasEnded = true }
     }
     try finish()
+  }
+
+  /// Something has to come about, unless too few are left who may believe the log: whoever holds two histories
+  /// signed by the log's own keys takes part in nothing any more.
+  private func requireLive(_ isLive: Bool, _ detail: String) throws {
+    guard !isLive, !hasEnded else { return }
+    let believing = nodes.filter { $0?.mirror.doubt == nil && $0?.index != malice.forkedNode }.count
+    let hasProof = try nodes.contains { try $0?.mirror.evidenceOfFork() != nil }
+    guard hasProof, believing < federation.minimumCohort else {
+      return try oracle.require(false, "liveness", detail)
+    }
+    note("the server has forked its log, and too many nodes hold the proof: nothing goes on")
+    hasEnded = true
+  }
+
+  /// Whoever stopped believing for good holds two signed notes of which one is not of the server's log.
+  private func requireProof(_ node: SimulatedNode) throws {
+    guard let evidence = try node.mirror.evidenceOfFork() else { return }
+    let law = "no false alarm"
+    let begin = "\n\n\(federation.verifiers.origin)\n"
+    guard let cut = evidence.range(of: begin, options: .backwards) else {
+      throw FaultViolation(law: law, detail: "node \(node.index) holds no two notes")
+    }
+    let second = evidence[cut.lowerBound...].dropFirst(2)
+    for text in [evidence[..<cut.lowerBound] + "\n", second] {
+      let note = try SignedCheckpoint.verify(String(text), federation.verifiers)
+      if !oracle.hasRoot(note.checkpoint) { return }
+    }
+    throw FaultViolation(
+      law: law, detail: "node \(node.index) stopped believing, but both notes are the log's")
   }
 
   /// The last session's faults have happened.
@@ -212,6 +242,7 @@ extension FaultWorld {
     try oracle.follow(server.ledger)
     try oracle.requireAcknowledged(server.ledger)
     try oracle.requireRecords(server.rows, server.ledger)
+    for node in nodes.compactMap(\.self) { try requireProof(node) }
     for node in nodes {
       guard let node, let held = node.mirror.checkpoint?.checkpoint, node.mirror.doubt == nil,
         node.index != malice.forkedNode

@@ -40,7 +40,7 @@ extension SimulatedNode {
     case .bytes(let bytes):
       do {
         let proven = try verify(bytes, statement)
-        try disk.write { try vault.noteAcknowledged(treeSize: proven.size) }
+        try disk.write { try vault.noteAcknowledged(treeSize: proven.size, root: proven.root) }
         world.note("node \(index): the decision of \(customer) is entry \(proven.index)")
       } catch let error as SimulatedCrash { throw error } catch {
         world.note("node \(index): a receipt is wrong: \(error)")
@@ -52,7 +52,7 @@ extension SimulatedNode {
 
   private func verify(
     _ bytes: [UInt8], _ statement: SignedStatement
-  ) throws -> (index: UInt64, size: UInt64) {
+  ) throws -> (index: UInt64, size: UInt64, root: Digest) {
     let answer = try wireMessage(
       WireLedgerAppended.self, bytes, peer: "the server", limit: MessageLimits.entries)
     guard let receipt = answer.receipts.first else { throw Refusal("badAnswer", "no receipt") }
@@ -62,7 +62,8 @@ extension SimulatedNode {
       index: receipt.index, size: receipt.treeSize, path: try receipt.proof.map { try Digest(Array($0)) })
     try LedgerReceipt.verify(
       leaf: leaf, noteText: answer.checkpoint, proof: proof, verifiers: world.federation.verifiers)
-    return (receipt.index, receipt.treeSize)
+    let root = try SignedCheckpoint.verify(answer.checkpoint, world.federation.verifiers).checkpoint.root
+    return (receipt.index, receipt.treeSize, root)
   }
 
   // MARK: Witness

@@ -36,9 +36,12 @@ struct SweepPlots {
 
   private var bounds: ClosedRange<Double> { metric == .logLoss ? 0...Double.greatestFiniteMagnitude : 0...1 }
 
-  /// The figures that the panels of one scale must hold.
+  /// The figures that the panels of one scale must hold, with room above for the name of the line without
+  /// noise.
   func range(_ panels: [SweepPanel]) -> [Double] {
-    panels.flatMap { $0.points.flatMap { $0.spread(metric).map { [$0.low, $0.high] } ?? [] } }
+    let values = panels.flatMap { $0.points.flatMap { $0.spread(metric).map { [$0.low, $0.high] } ?? [] } }
+    guard let low = values.min(), let high = values.max() else { return [] }
+    return [low, high + 0.08 * (high - low)]
   }
 
   /// The variable against the metric: every seed a dot, the median a line, lowest to highest a band.
