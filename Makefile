@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PACKAGES := libsodium-dev libsqlite3-dev libopenblas-dev zlib1g-dev pkg-config
 DEMO :=
 SECONDS := 60
+MPI_CONFIGURATION := -c debug
 .PHONY: help demo test build release lint format packages protocol fuzz mpi soak clean
 
 help:
@@ -53,8 +54,10 @@ fuzz: packages
 # Simulations over several machines: a build of its own (.build/mpi).
 mpi:
 	@$(MAKE) --no-print-directory packages PACKAGES="$(PACKAGES) libopenmpi-dev openmpi-bin"
-	swift build --traits MPI --scratch-path .build/mpi --product accord
-	Tests/check-mpi "$$(swift build --traits MPI --scratch-path .build/mpi --show-bin-path)/accord"
+	swift build --traits MPI --scratch-path .build/mpi --product accord $(MPI_CONFIGURATION) \
+	  $$(pkg-config --cflags-only-I ompi-c | sed 's/-I/-Xcc -I/g') \
+	  $$(pkg-config --libs-only-L ompi-c | sed 's/-L/-Xlinker -L/g')
+	Tests/check-mpi "$$(swift build --traits MPI --scratch-path .build/mpi $(MPI_CONFIGURATION) --show-bin-path)/accord"
 
 soak: release
 	.build/release/accord simulate faults --seed 1 --seeds 1000 --rounds 20

@@ -60,7 +60,9 @@ let package = Package(
     .systemLibrary(name: "CSodium", pkgConfig: "libsodium", providers: [.apt(["libsodium-dev"])]),
     .systemLibrary(name: "CBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     .systemLibrary(name: "CMalloc"),
-    .systemLibrary(name: "CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    // Imported with the trait MPI alone. Its flags come from `make mpi`: with `pkgConfig` here every build would
+    // link Open MPI where it is installed.
+    .systemLibrary(name: "CMPI"),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
     // Layer 1: no I/O, no clock
@@ -119,7 +121,7 @@ let package = Package(
     .target(
       name: "Simulation",
       dependencies: [
-        "CMalloc", "CZlib", "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning",
+        "CMPI", "CMalloc", "CZlib", "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning",
         "MerkleLog", "Messages", "Privacy", "SecureAggregation", "Storage", grdb,
         .product(name: "Mustache", package: "swift-mustache"),
         .product(name: "Yams", package: "Yams"),

@@ -50,7 +50,10 @@ struct DataCommand: ParsableCommand {
           accord data check ecommerce_churn online_shoppers --dir ../shared/data
         """)
     @Argument(help: "Data sets; all without it.") var sets: [String] = []
-    @Option(help: "The data directory; ACCORD_DATA_DIR without it.") var dir: String?
+    @Option(
+      name: [.customLong("dir"), .customLong("data-dir")],
+      help: "The data directory; ACCORD_DATA_DIR without it.")
+    var dir: String?
     @Flag(help: "Print JSON.") var json = false
 
     func validate() throws {

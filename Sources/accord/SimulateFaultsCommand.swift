@@ -66,6 +66,12 @@ struct SimulateFaultsCommand: AsyncParsableCommand {
     }
     let setup = FaultSetup(
       seed: seed, rounds: rounds, nodes: nodes, only: try kept(), bug: try planted(), keepsTrace: trace)
+    let planned = Set(FaultPlan(seed: seed, rounds: rounds, nodes: nodes).events.map(\.index))
+    if let unknown = setup.only?.subtracting(planned).min() {
+      throw ValidationError(
+        "seed \(seed) with \(rounds) rounds and \(nodes) nodes plans no event \(unknown); it has \(planned.count) events"
+      )
+    }
     let count = workers > 0 ? workers : ProcessInfo.processInfo.activeProcessorCount
     let began = ContinuousClock.now
     let showsProgress = !json && seeds > 1 && Console.isTerminal

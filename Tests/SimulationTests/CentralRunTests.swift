@@ -108,14 +108,47 @@ import Testing
     #expect(open.model != private3.model)
   }
 
+  @Test func `a noise cohort as large as the cohort changes nothing, also with drop-outs`() throws {
+    let population = try Self.population()
+    for dropouts in [0, 300] {
+      var setup = Self.setup(epsilon: 3, cohort: .fixed(10))
+      setup.dropoutPermille = dropouts
+      let own = try outcome(setup, population: population)
+      setup.noiseCohort = 10
+      #expect(try outcome(setup, population: population).model == own.model)
+    }
+  }
+
+  @Test func `runs of a sweep are measured on the same people`() throws {
+    let population = try GeneratedPopulation(
+      seed: 3, nodes: CentralData.evaluationNodes + 20, customersPerNode: 1)
+    let few = try outcome(Self.setup(rounds: 1, cohort: .fixed(5)), population: population)
+    var setup = Self.setup(rounds: 1, cohort: .fixed(9))
+    setup.seed = 77
+    let more = try outcome(setup, population: population)
+    #expect(few.metrics.records == more.metrics.records && few.nodes.map(\.node) == more.nodes.map(\.node))
+    #expect(few.notes.contains { $0.contains("the same in every run") })
+  }
+
+  @Test func `a cohort with more contributors than can be added up is refused before it runs`() throws {
+    let population = try GeneratedPopulation(seed: 3, nodes: 20_000_000, customersPerNode: 1)
+    #expect(throws: CentralRunError.self) {
+      try CentralRun(
+        setup: Self.setup(rounds: 1, cohort: .all), population: population, context: RunContext(workers: 1))
+    }
+  }
+
   @Test func `secret cohorts of a large population need less noise`() throws {
-    func plan(_ sampled: Int) throws -> CentralPrivacy {
+    func plan(_ sampled: Int, _ claim: RunSetup.SamplingClaim) throws -> CentralPrivacy {
       try CentralPrivacy.calibrate(
         budget: PrivacyBudget(epsilon: 2, delta: 1e-6), unit: .customer, sensitivity: 1.5, rounds: 20,
-        sampled: sampled, population: 10_000)
+        sampled: sampled, population: 10_000, claim: claim)
     }
-    let all = try plan(10_000)
-    let few = try plan(100)
+    let all = try plan(10_000, .none)
+    let few = try plan(100, .fixedSize)
+    // What is claimed decides the relation, not what needs less noise: a sweep has one.
+    #expect(
+      try plan(100, .none).deviation == all.deviation && plan(9_000, .fixedSize).relation == .replaceOne)
     #expect(few.deviation < all.deviation / 2 && few.relation == .replaceOne && all.relation == .addRemove)
     for plan in [all, few] {
       #expect(try plan.epsilon(rounds: 20) <= 2)

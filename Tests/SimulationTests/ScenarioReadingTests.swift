@@ -60,6 +60,8 @@ let plainScenario = """
   @Test func `takes a record as the unit where no column names the contributor`() throws {
     let text = plainScenario.replacing("  subject: customer\n", with: "")
     #expect(try Scenario.read(text, file: "a.yaml").points[0].setup.unit == .record)
+    let claimed = text.replacing("clip: 1", with: "unit: customer")
+    #expect(throws: ScenarioError.self) { try Scenario.read(claimed, file: "a.yaml") }
   }
 
   static let mistakes: [(old: String, new: String, line: Int, says: String)] = [
@@ -76,6 +78,7 @@ let plainScenario = """
     ("epsilon: 4", "delta: 1e-5", 12, "privacy.epsilon is missing"),
     ("epsilon: 4", "epsilon: 4\n  delta: 0.5", 13, "above 0 and below 0.5"),
     ("clip: 1", "clip: none", 13, "only with aggregation: off"), ("clip: 1", "clip: 0", 13, "or none, not 0"),
+    ("clip: 1", "sampling: fixed-size", 13, "aggregation: off alone"),
     ("clip: 1", "unit: node", 13, "only with aggregation: off"),
     ("clip: 1", "unit: client", 13, "must be one of customer, record, node, not client"),
     ("clip: 1", "statistics_share: 0.6", 13, "at most 0.5"),

@@ -8,7 +8,9 @@ struct CentralData: NodeBatches {
   static let largestKept = 512 << 20
   /// The most nodes that the feature statistics are taken from: more hardly move a quantile.
   static let statisticsNodes = 20_000
-  /// The most nodes whose held-out records are measured when the population is not kept.
+  /// About how many records the feature statistics are taken from.
+  static let statisticsRecords = 200_000
+  /// The most nodes whose held-out records are measured.
   static let evaluationNodes = 50_000
 
   /// The agreed features.
@@ -26,10 +28,16 @@ struct CentralData: NodeBatches {
     throws
   {
     var notes: [String] = []
+    let perNode = max(1, population.approximateRecordCount / max(1, population.nodeCount))
     let sample = CohortSampler(seed: setup.seed ^ 0x7374_6174_6973_7473, nodeCount: population.nodeCount)
-      .cohort(round: 0, size: Self.statisticsNodes)
+      .cohort(round: 0, size: min(Self.statisticsNodes, max(100, Self.statisticsRecords / perNode)))
     if sample.count < population.nodeCount {
       notes.append("Features were fitted on a random \(sample.count) of \(population.nodeCount) nodes.")
+    }
+    if population.nodeCount > Self.evaluationNodes {
+      notes.append(
+        "Metrics are those of the held-out records of \(Self.evaluationNodes) of \(population.nodeCount) nodes, "
+          + "the same in every run.")
     }
     pipeline = try ExactFeatures(population: population, nodes: sample, pool: pool, reducer: reducer)
       .pipeline(quantileBins: setup.quantileBins)
@@ -55,11 +63,11 @@ struct CentralData: NodeBatches {
     return try Self.encode(population.records(of: node).filter { !$0.isHeldOut }, pipeline, unit)
   }
 
-  /// The held-out records of the nodes, or of a sample of them if there are many.
-  func heldOut(seed: UInt64, pool: WorkerPool) throws -> HeldOutRecords {
-    let most = kept == nil ? Self.evaluationNodes : population.nodeCount
-    let nodes = CohortSampler(seed: seed ^ 0x6576_616c_7561_7465, nodeCount: population.nodeCount)
-      .cohort(round: 0, size: most)
+  /// The held-out records of the nodes, or of a sample of them if there are many: the same for every run on the
+  /// population, so that the points of a sweep are measured on the same people.
+  func heldOut(pool: WorkerPool) throws -> HeldOutRecords {
+    let nodes = CohortSampler(seed: 0x6576_616c_7561_7465, nodeCount: population.nodeCount)
+      .cohort(round: 0, size: Self.evaluationNodes)
     let (pipeline, population) = (pipeline, population)
     let batches = try pool.map(nodes.count) { index -> TrainingBatch? in
       try Self.encode(population.records(of: nodes[index]).filter(\.isHeldOut), pipeline, .node)

@@ -2,10 +2,11 @@ import Privacy
 
 /// What a trusted server's Gaussian noise proves, and how much of it a budget asks for.
 ///
-/// Contributions are clipped to an L2 norm S and the noise is added once to their sum. Two proofs exist, and
-/// the one that needs less noise is used, whichever the data are:
+/// Contributions are clipped to an L2 norm S and the noise is added once to their sum. Two proofs exist; the setup
+/// says which is claimed, so that the points of a sweep have the same relation:
 ///
-/// - nothing is claimed from sampling: add/remove neighbours, sensitivity S, the closed form for Gaussians
+/// - nothing is claimed from sampling (as the deployed modes do, and the default; an absent node's place in a cohort
+///   counts as empty): add/remove neighbours, sensitivity S, the closed form for Gaussians
 ///   (`PrivacyLossAccountant`);
 /// - cohorts are secret uniformly random subsets of fixed size: replace-one neighbours, sensitivity 2·S,
 ///   Wang, Balle and Kasiviswanathan 2019 (`WithoutReplacementGaussian`).
@@ -25,7 +26,8 @@ struct CentralPrivacy: Sendable {
   ///   - sensitivity: S.
   ///   - sampled: nodes of a cohort, of the `population`.
   static func calibrate(
-    budget: PrivacyBudget, unit: PrivacyUnit, sensitivity: Double, rounds: Int, sampled: Int, population: Int
+    budget: PrivacyBudget, unit: PrivacyUnit, sensitivity: Double, rounds: Int, sampled: Int, population: Int,
+    claim: RunSetup.SamplingClaim = .none
   ) throws(PrivacyError) -> CentralPrivacy {
     let plain = try Calibration.noise(forBudget: budget, accountant: .pld) {
       [PrivacyEvent(mechanism: .gaussian(noiseMultiplier: $0), count: rounds)]
@@ -33,17 +35,13 @@ struct CentralPrivacy: Sendable {
     let whole = CentralPrivacy(
       deviation: plain.value * sensitivity, relation: .addRemove, accountant: .pld,
       event: PrivacyEvent(mechanism: .gaussian(noiseMultiplier: plain.value)), budget: budget, unit: unit)
-    guard sampled < population else { return whole }
+    guard claim == .fixedSize else { return whole }
     let sampling = PrivacySampling.fixedSizeWithoutReplacement(sampled: sampled, population: population)
-    // Only less noise than without sampling is of use: a budget that this cannot meet is no error.
-    guard
-      let amplified = try? Calibration.noise(
-        forBudget: budget, accountant: .rdp, relation: .replaceOne, range: 0.1...max(plain.value / 2, 0.1),
-        events: {
-          [PrivacyEvent(mechanism: .gaussian(noiseMultiplier: $0), sampling: sampling, count: rounds)]
-        }),
-      amplified.value * 2 < plain.value
-    else { return whole }
+    let amplified = try Calibration.noise(
+      forBudget: budget, accountant: .rdp, relation: .replaceOne, range: 0.1...max(plain.value * 4, 1),
+      events: {
+        [PrivacyEvent(mechanism: .gaussian(noiseMultiplier: $0), sampling: sampling, count: rounds)]
+      })
     return CentralPrivacy(
       deviation: amplified.value * 2 * sensitivity, relation: .replaceOne, accountant: .rdp,
       event: PrivacyEvent(mechanism: .gaussian(noiseMultiplier: amplified.value), sampling: sampling),

@@ -19,7 +19,8 @@ package struct CentralRun {
     self.setup = setup
     self.population = population
     self.context = context
-    try setup.validateCentral(nodeCount: population.nodeCount)
+    try setup.validateCentral(
+      nodeCount: population.nodeCount, recordCount: population.approximateRecordCount)
     guard context.workers >= 1 else {
       throw CentralRunError.invalidSetting(name: "the number of workers", reason: "it must be at least 1")
     }
@@ -37,7 +38,7 @@ package struct CentralRun {
     let model = Model(architecture: setup.architecture, inputs: data.pipeline.featureCount)
     try setup.architecture.validate(inputs: model.inputs)
     let fitted = ContinuousClock.now
-    let heldOut = try data.heldOut(seed: setup.seed, pool: pool)
+    let heldOut = try data.heldOut(pool: pool)
     let privacy = try privacy(cohort: size)
     let training = try CentralTraining(
       setup: setup, model: model, nodeCount: population.nodeCount,
@@ -86,7 +87,7 @@ package struct CentralRun {
     return try CentralPrivacy.calibrate(
       budget: setup.budget, unit: setup.unit, sensitivity: clipNorm * (1 + count * count).squareRoot(),
       rounds: setup.rounds, sampled: min(setup.noiseCohort ?? cohort, population.nodeCount),
-      population: population.nodeCount)
+      population: population.nodeCount, claim: setup.samplingClaim)
   }
 
   private func notes(privacy: CentralPrivacy?, zeroed: Int) -> [String] {
@@ -108,7 +109,7 @@ package struct CentralRun {
 
 extension RunSetup {
   /// Refuses what a run without secure aggregation cannot do.
-  func validateCentral(nodeCount: Int) throws {
+  func validateCentral(nodeCount: Int, recordCount: Int) throws {
     func check(_ isValid: Bool, _ name: String, _ reason: String) throws {
       guard isValid else { throw CentralRunError.invalidSetting(name: name, reason: reason) }
     }
@@ -129,6 +130,12 @@ extension RunSetup {
     try check(
       clipNorm.map { $0 >= 1e-12 && $0 <= 1e12 } ?? (budget.epsilon == .infinity), "the clip norm",
       "it must be between 1e-12 and 1e12, and a finite ε needs one")
+    let (contributors, overflow) = (recordCount / max(1, nodeCount) + 1)
+      .multipliedReportingOverflow(by: cohortSize(of: nodeCount))
+    try check(
+      !overflow && contributors <= ExactSum.maximumCount, "the cohort",
+      "it may have more than \(ExactSum.maximumCount) contributors, the most that are added up; take fewer nodes"
+    )
     try check(
       weightDecay >= 0 && weightDecay * optimizer.learningRate < 1, "the weight decay",
       "it must be at least 0 and below 1 / learning rate")

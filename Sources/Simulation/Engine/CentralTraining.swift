@@ -73,11 +73,13 @@ final class CentralTraining {
       parameters: parameters, cohort: cohort, seed: generator.next(), batches: batches)
     let trained = ContinuousClock.now
     if let noise, let noiseBuffer {
-      let factor = noise.cohort.map { Double(cohort.count) / Double($0) } ?? 1
+      // The mean is taken over those whose updates arrive, the guarantee over those who were drawn.
+      let factor = noise.cohort.map { Double(setup.cohortSize(of: nodeCount)) / Double($0) } ?? 1
       try noiseSource.fill(noiseBuffer, deviation: noise.deviation * factor, round: number, pool: pool)
     }
     let noised = ContinuousClock.now
-    if total.contributors > 0 {
+    // With noise always: whether anybody contributed is as private as what they did.
+    if total.contributors > 0 || noise != nil {
       let update = round.means(
         of: total, noise: noiseBuffer, divisor: divisor(of: total, cohort: cohort.count))
       optimizer.apply(update: update, to: &parameters)

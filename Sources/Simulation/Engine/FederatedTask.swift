@@ -75,7 +75,10 @@ package struct FederatedTask: Sendable {
     try task.validate()
     try require(
       (0..<1000).contains(setup.dropoutPermille), "dropoutPermille", "must be from 0 to 999")
-    dropouts = (cohort * setup.dropoutPermille + 500) / 1000
+    dropouts = cohort * setup.dropoutPermille / 1000
+    try require(
+      setup.samplingClaim == .none, "samplingClaim",
+      "is fixed-size; only aggregation: off has a proof for drawn cohorts")
     let plan = try CohortPlan(task: task, expected: planned, enrolled: planned, suite: .chacha20)
     let needed = try plan.assuredSurvivors(task, of: planned)
     let (left, size, least) = (cohort - dropouts, planned, needed)

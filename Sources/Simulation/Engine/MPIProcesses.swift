@@ -21,8 +21,7 @@ package final class MPIProcesses: SumReducer {
     package var description: String {
       switch self {
       case .notBuiltIn:
-        "this accord was built without MPI; build it with `swift build -c release --traits MPI` "
-          + "(Debian: libopenmpi-dev, openmpi-bin)"
+        "this accord was built without MPI; build it with `make mpi MPI_CONFIGURATION='-c release'`"
       case .noThreads: "this MPI was built without support for threads (MPI_THREAD_SERIALIZED)"
       case .call(let name, let code): "\(name) failed with code \(code)"
       }

@@ -23,6 +23,14 @@ package struct RunSetup: Codable, Equatable, Sendable {
     case off
   }
 
+  /// What the guarantee of a trusted server claims from drawing cohorts at random.
+  package enum SamplingClaim: String, Codable, Equatable, Sendable, CaseIterable {
+    /// Nothing: whoever watches may know every cohort.
+    case none
+    /// Cohorts are secret, uniformly random and of fixed size; the relation is then replace-one.
+    case fixedSize = "fixed-size"
+  }
+
   /// Whose name results carry.
   package var name: String
   /// Of the cohorts, the initial model, local shuffling, rounding and simulated noise.
@@ -53,6 +61,8 @@ package struct RunSetup: Codable, Equatable, Sendable {
   /// with noise-cohort size L and cohort size k the noise on the sum is k / L of what it would be. Nil for
   /// the cohort itself. (pfl-research calls it `noise_cohort_size`.)
   package var noiseCohort: Int?
+  /// What the guarantee claims from drawing cohorts; `fixedSize` only with `aggregation: off`.
+  package var samplingClaim: SamplingClaim
   /// How updates are added up.
   package var aggregation: Aggregation
   /// Share of the budget for the statistics sessions.
@@ -72,7 +82,8 @@ package struct RunSetup: Codable, Equatable, Sendable {
     name: String, seed: UInt64 = 1, rounds: Int, cohort: Cohort = .all, architecture: ModelArchitecture,
     algorithm: LocalAlgorithm, optimizer: ServerOptimizer.Kind, weightDecay: Float = 0,
     quantileBins: Int = 8, evaluationBins: Int = 18, clipNorm: Double?, budget: PrivacyBudget,
-    unit: PrivacyUnit = .customer, noiseCohort: Int? = nil, aggregation: Aggregation = .modelled,
+    unit: PrivacyUnit = .customer, noiseCohort: Int? = nil, samplingClaim: SamplingClaim = .none,
+    aggregation: Aggregation = .modelled,
     statisticsShare: Double = 0.08, finalEvaluationShare: Double = 0.25, survivorPermille: Int = 1000,
     corruptPermille: Int = 0, dropoutPermille: Int = 0, evaluateEvery: Int = 1
   ) {
@@ -90,6 +101,7 @@ package struct RunSetup: Codable, Equatable, Sendable {
     self.budget = budget
     self.unit = unit
     self.noiseCohort = noiseCohort
+    self.samplingClaim = samplingClaim
     self.aggregation = aggregation
     self.statisticsShare = statisticsShare
     self.finalEvaluationShare = finalEvaluationShare

@@ -92,7 +92,7 @@ package struct FaultEvent: Sendable, Hashable {
   /// A line for people.
   package var sentence: String {
     let who = party < 0 ? "server" : "node \(party)"
-    return "#\(index) session \(attempt) + \(offsetMs) ms: \(kind.rawValue) \(who), \(lengthMs) ms"
+    return "#\(index) session \(attempt + 1) + \(offsetMs) ms: \(kind.rawValue) \(who), \(lengthMs) ms"
   }
 }
 

@@ -28,6 +28,9 @@ package struct RunRecord: Codable, Equatable, Sendable {
     self.outcome = outcome
   }
 
+  /// Changes with everything that changes a result: runs of another revision are computed anew.
+  private static let engineRevision = 2
+
   /// The digest of a run: of its setup, its records' description and files, and the program's version. The
   /// names of scenario and data are left out: they change no result.
   package static func digest(
@@ -38,12 +41,15 @@ package struct RunRecord: Codable, Equatable, Sendable {
       let data: DataSpecification
       let inputs: [String]
       let version: String
+      let engine: Int
     }
     var setup = setup
     setup.name = ""
     var data = data
     data.name = ""
-    let identity = Identity(setup: setup, data: data, inputs: inputs.map(\.sha256), version: version)
+    let identity = Identity(
+      setup: setup, data: data, inputs: inputs.map(\.sha256), version: version,
+      engine: Self.engineRevision)
     return Hash.sha256(Array(try ResultsJSON.encoder().encode(identity))).hex
   }
 }

@@ -14,7 +14,7 @@ extension ScenarioReader {
     let budget = budget(top)
     let privacy = table(
       top, "privacy",
-      known: ["epsilon", "delta", "clip", "unit", "noise_cohort", "statistics_share"])
+      known: ["epsilon", "delta", "clip", "unit", "noise_cohort", "sampling", "statistics_share"])
     let training = table(
       top, "training", known: ["rounds", "local", "server", "weight_decay"])
     let features = table(top, "features", known: ["quantile_bins"])
@@ -76,6 +76,10 @@ extension ScenarioReader {
     if own.entries["noise_cohort"] != nil {
       setup.noiseCohort = integer(own, "noise_cohort", in: 1...1_000_000_000, or: 1)
     }
+    setup.samplingClaim = choice(own, "sampling", or: .none)
+    if setup.samplingClaim != .none, setup.aggregation != .off, let node = own.entries["sampling"] {
+      note(node, "privacy.sampling", "fixed-size is proven for aggregation: off alone; leave it out")
+    }
     setup.statisticsShare = number(
       own, "statistics_share", "above 0 and at most 0.5", or: setup.statisticsShare
     ) { $0 > 0 && $0 <= 0.5 }
@@ -83,7 +87,13 @@ extension ScenarioReader {
 
   private mutating func unit(_ privacy: ScenarioTable?, natural: String) -> PrivacyUnit {
     let fallback = PrivacyUnit(rawValue: natural) ?? .customer
-    return privacy.map { choice($0, "unit", or: fallback) } ?? fallback
+    let unit = privacy.map { choice($0, "unit", or: fallback) } ?? fallback
+    if unit == .customer, fallback == .record, let node = privacy?.entries["unit"] {
+      note(
+        node, "privacy.unit",
+        "customer needs a column that says whose a record is; name it under data.subject, or say record")
+    }
+    return unit
   }
 
   private mutating func cohort(_ top: ScenarioTable) -> RunSetup.Cohort {
