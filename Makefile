@@ -4,7 +4,7 @@ PACKAGES := libsodium-dev libsqlite3-dev libopenblas-dev zlib1g-dev pkg-config
 DEMO :=
 SECONDS := 60
 MPI_CONFIGURATION := -c debug
-.PHONY: help demo test build release lint format packages protocol fuzz mpi soak clean
+.PHONY: help demo test build release lint format packages protocol fuzz mpi soak results clean
 
 help:
 	@echo "make demo            build (release) and run a whole federation on this machine"
@@ -12,6 +12,7 @@ help:
 	@echo "make test            build and run all tests"
 	@echo "make fuzz SECONDS=60 feed libFuzzer's inputs to every decoder and state machine, SECONDS in all"
 	@echo "make mpi             build with Open MPI and check that ranks change no bit of a result"
+	@echo "make results         docs/RESULTS.md from the scenarios with a reference (needs the public data sets)"
 	@echo "make soak            1,000 seeds of the fault simulator (about 10 minutes)"
 	@echo "make lint            check the format"
 	@echo "make protocol        generate the protobuf code again (needs protobuf-compiler)"
@@ -61,6 +62,14 @@ mpi:
 
 soak: release
 	.build/release/accord simulate faults --seed 1 --seeds 1000 --rounds 20
+
+# No figure of docs/RESULTS.md is written by hand.
+RESULTS := $(basename $(notdir $(shell grep -l '^reference:' simulations/*.yaml))) churn-poisoned
+results: release
+	for name in $(RESULTS); do \
+	  .build/release/accord simulate simulations/$$name.yaml --out results/$$name --overwrite --quiet || exit 1; \
+	done
+	.build/release/accord simulate table $(addprefix results/,$(RESULTS)) --out docs/RESULTS.md
 
 protocol:
 	swift build --product protoc-gen-swift

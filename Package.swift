@@ -102,7 +102,8 @@ let package = Package(
     .target(
       name: "AggregationServer",
       dependencies: [
-        "Consent", "ConsentLedger", "Cryptography", "Federation", "MerkleLog", "Messages", "Privacy",
+        // Learning is not imported everywhere, but a change of its layouts must compile these again.
+        "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning", "MerkleLog", "Messages", "Privacy",
         "SecureAggregation", "Storage", grdb, log, nio, nioSSL,
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -113,7 +114,8 @@ let package = Package(
     .target(
       name: "EdgeNode",
       dependencies: [
-        "Consent", "ConsentLedger", "Cryptography", "Federation", "MerkleLog", "Messages", "Privacy",
+        // Learning is not imported everywhere, but a change of its layouts must compile these again.
+        "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning", "MerkleLog", "Messages", "Privacy",
         "SecureAggregation", "Storage", grdb, log, nio, nioSSL,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Hummingbird", package: "hummingbird"),

@@ -10,12 +10,12 @@ package struct StoredRecord: Sendable, Equatable {
   package let subject: String
   /// Cells in the order of the schema.
   package let values: RawRecord
-  /// The outcome.
-  package let label: Bool
+  /// The outcome: 0 or 1, the number of a class, or a number.
+  package let label: Float
   /// Whether the subject's records only measure models.
   package let isHeldOut: Bool
 
-  package init(subject: String, values: RawRecord, label: Bool, isHeldOut: Bool) {
+  package init(subject: String, values: RawRecord, label: Float, isHeldOut: Bool) {
     self.subject = subject
     self.values = values
     self.label = label
@@ -35,7 +35,7 @@ package struct LocalStore: Sendable {
         CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
         CREATE TABLE records (
           id INTEGER PRIMARY KEY, subject TEXT NOT NULL, held_out INTEGER NOT NULL,
-          label INTEGER NOT NULL, cells TEXT NOT NULL);
+          label REAL NOT NULL, cells TEXT NOT NULL);
         CREATE INDEX records_subject ON records (subject);
         CREATE TABLE populations (subject TEXT PRIMARY KEY, held_out INTEGER NOT NULL) WITHOUT ROWID;
         """)
@@ -95,7 +95,7 @@ package struct LocalStore: Sendable {
         let cells = String(
           decoding: try encoder.encode(record.values.map(Cell.init)), as: UTF8.self)
         try statement.execute(arguments: [
-          record.subject, side[record.subject] ?? record.isHeldOut, record.label, cells,
+          record.subject, side[record.subject] ?? record.isHeldOut, Double(record.label), cells,
         ])
       }
     }
@@ -149,7 +149,7 @@ package struct LocalStore: Sendable {
         let text: String = row["cells"]
         let cells = try decoder.decode([Cell].self, from: Data(text.utf8))
         result.append(
-          (row["subject"], LabelledRecord(values: cells.map(\.value), label: row["label"])))
+          (row["subject"], LabelledRecord(values: cells.map(\.value), label: Float(row["label"] as Double))))
       }
       return result
     }

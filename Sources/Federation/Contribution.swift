@@ -8,12 +8,17 @@ package import Privacy
 package struct LabelledRecord: Sendable, Equatable {
   /// Cells in the order of the task's schema.
   package let values: RawRecord
-  /// The outcome.
-  package let label: Bool
+  /// The outcome: 0 or 1, the number of a class, or a number.
+  package let label: Float
 
-  package init(values: RawRecord, label: Bool) {
+  package init(values: RawRecord, label: Float) {
     self.values = values
     self.label = label
+  }
+
+  /// A record of one of two classes.
+  package init(values: RawRecord, label: Bool) {
+    self.init(values: values, label: label ? 1 : 0)
   }
 }
 
@@ -226,20 +231,23 @@ package struct ContributionBuilder: ContributionBuilding {
       throw .badArtifact(reason: "there is no model to train yet")
     }
     var quantiser = Quantiser(clip: try segment.integerClip())
-    let trainer = LocalTrainer(model: model, algorithm: task.algorithm)
+    let worker = try component("algorithm") { try model.makeWorker(algorithm: task.algorithm) }
     var extended = [Float](repeating: 0, count: sums.count)
     let weight = Float(clipNorm * Self.countWeight)
     let limit = Float(clipNorm)
     var bits: Int64 = 0
     try component("local training") {
-      try trainer.forEachUpdate(
-        parameters: artifact.parameters, batch: batch, seed: descriptor.seed
-      ) { _, update in
-        let norm = clipL2(update, to: limit)
-        bits += AdaptiveClipping.encode(norm: Double(norm), clipNorm: Double(limit))
-        for index in update.indices { extended[index] = update[index] }
-        extended[sums.count - 1] = weight
-        quantiser.add(extended, to: &sums, random: &random)
+      try artifact.parameters.withUnsafeBufferPointer { parameters in
+        try worker.forEachContribution(
+          parameters: parameters, batch: batch, contributors: 0..<batch.contributorCount,
+          seed: descriptor.seed
+        ) { _, update in
+          let norm = clipL2(update, to: limit)
+          bits += AdaptiveClipping.encode(norm: Double(norm), clipNorm: Double(limit))
+          for index in update.indices { extended[index] = update[index] }
+          extended[sums.count - 1] = weight
+          quantiser.add(extended, to: &sums, random: &random)
+        }
       }
     }
     return bits
@@ -256,11 +264,13 @@ package struct ContributionBuilder: ContributionBuilding {
     let scores = try component("scoring") {
       try model.scores(parameters: artifact.parameters, features: batch.features)
     }
-    let layout = try component("evaluation") { try EvaluationLayout(bins: task.evaluationBins) }
+    let layout = try task.evaluationLayout()
     for contributor in 0..<batch.contributorCount {
       let rows = batch.contributorOffsets[contributor]..<batch.contributorOffsets[contributor + 1]
+      let outputs = layout.objective.outputs
       let vector = layout.contribution(
-        scores: Array(scores[rows]), labels: Array(batch.labels[rows]))
+        scores: Array(scores[rows.lowerBound * outputs..<rows.upperBound * outputs]),
+        labels: Array(batch.labels[rows]))
       quantiser.add(vector, to: &sums, random: &random)
     }
   }
@@ -277,7 +287,8 @@ package struct ContributionBuilder: ContributionBuilding {
       guard let pipeline = artifact.model?.pipeline else {
         throw .badArtifact(reason: "features are not agreed yet")
       }
-      return try EncodedContributors.encode(subjects, pipeline: pipeline)
+      return try EncodedContributors.encode(
+        subjects, pipeline: pipeline, architecture: artifact.architecture)
     case .encoded(let encoded):
       return try encoded.batch(
         of: segment.population, atMost: descriptor.maximumContributors, task, random: &random)
@@ -326,12 +337,18 @@ package enum SegmentShape {
       }
       return (statistics.dimension, .training, statistics.l2Bound, nil)
     case .update:
-      return (artifact.parameters.count + 1, .training, (clipNorm ?? task.clipNorm) * widening, nil)
+      guard let model = artifact.model?.model else {
+        throw .badArtifact(reason: "there is no model to train yet")
+      }
+      return (
+        model.contributionLength(parameters: artifact.parameters) + 1, .training,
+        (clipNorm ?? task.clipNorm) * widening, nil
+      )
     case .clipping:
       guard task.adaptiveClipping != nil else { throw foreign(name) }
       return (1, .training, 0.5, AdaptiveClipping.sensitivity)
     case .evaluation:
-      let layout = try component("evaluation") { try EvaluationLayout(bins: task.evaluationBins) }
+      let layout = try task.evaluationLayout()
       return (layout.dimension, .heldOut, Double(layout.l2Bound), nil)
     case .query: throw foreign(name)
     }

@@ -7,6 +7,7 @@ package import Learning
 package struct EncodedContributors: Sendable {
   /// What the rows were encoded with.
   package let pipeline: FeaturePipeline
+  private let architecture: ModelArchitecture
   private let purposes: [Purpose]
   private let training: TrainingBatch?
   private let heldOut: TrainingBatch?
@@ -14,13 +15,15 @@ package struct EncodedContributors: Sendable {
   /// Encodes every record of the batches.
   package init(
     training: ConsentedBatch<LabelledRecord>?, heldOut: ConsentedBatch<LabelledRecord>?,
-    pipeline: FeaturePipeline
+    pipeline: FeaturePipeline, architecture: ModelArchitecture
   ) throws(FederationError) {
     func encode(_ batch: ConsentedBatch<LabelledRecord>?) throws(FederationError) -> TrainingBatch? {
       guard let batch, !batch.subjects.isEmpty else { return nil }
-      return try Self.encode(batch.subjects.map(\.records), pipeline: pipeline)
+      return try Self.encode(
+        batch.subjects.map(\.records), pipeline: pipeline, architecture: architecture)
     }
     self.pipeline = pipeline
+    self.architecture = architecture
     self.training = try encode(training)
     self.heldOut = try encode(heldOut)
     purposes = [training?.purpose, heldOut?.purpose].compactMap { $0 }
@@ -41,7 +44,7 @@ package struct EncodedContributors: Sendable {
         what: "the purpose of the encoded records", expected: task.consentPurpose.description,
         actual: purpose.description)
     }
-    guard artifact.model?.pipeline == pipeline else {
+    guard artifact.model?.pipeline == pipeline, artifact.architecture == architecture else {
       throw .mismatch(
         what: "the pipeline of the encoded records", expected: "that of the session's model",
         actual: "another")
@@ -54,7 +57,7 @@ package struct EncodedContributors: Sendable {
   ) throws(FederationError) -> TrainingBatch? {
     guard var batch = population == .training ? training : heldOut else { return nil }
     if let chosen = Contributors.choice(of: batch.contributorCount, atMost: maximum, random: &random) {
-      batch = try Self.rows(of: chosen, in: batch)
+      batch = batch.selecting(chosen)
     }
     let offsets = batch.contributorOffsets
     try Contributors.check(zip(offsets.dropFirst(), offsets).lazy.map { $0 - $1 }, task)
@@ -63,34 +66,15 @@ package struct EncodedContributors: Sendable {
 
   /// The rows of contributors with these records.
   static func encode(
-    _ subjects: [[LabelledRecord]], pipeline: FeaturePipeline
+    _ subjects: [[LabelledRecord]], pipeline: FeaturePipeline, architecture: ModelArchitecture
   ) throws(FederationError) -> TrainingBatch {
     let records = subjects.flatMap { $0 }
     var offsets = [0]
     for subject in subjects { offsets.append(offsets[offsets.count - 1] + subject.count) }
     return try component("features") {
       try TrainingBatch(
-        features: pipeline.encode(records.map(\.values)),
-        labels: records.map { $0.label ? 1 : 0 }, contributorOffsets: offsets)
-    }
-  }
-
-  private static func rows(of chosen: [Int], in batch: TrainingBatch) throws(FederationError) -> TrainingBatch
-  {
-    let columns = batch.features.columns
-    var values: [Float] = []
-    var labels: [Float] = []
-    var offsets = [0]
-    for contributor in chosen {
-      let rows = batch.contributorOffsets[contributor]..<batch.contributorOffsets[contributor + 1]
-      values += batch.features.values[rows.lowerBound * columns..<rows.upperBound * columns]
-      labels += batch.labels[rows]
-      offsets.append(labels.count)
-    }
-    return try component("features") {
-      try TrainingBatch(
-        features: Matrix(rows: labels.count, columns: columns, values: values), labels: labels,
-        contributorOffsets: offsets)
+        features: pipeline.encode(records.map(\.values), as: architecture.layout),
+        labels: records.map(\.label), contributorOffsets: offsets, objective: architecture.objective)
     }
   }
 }

@@ -101,7 +101,8 @@ package struct ModelArtifact: Sendable, Equatable {
   /// The model and its pipeline, once there is one.
   package var model: (pipeline: FeaturePipeline, model: Model)? {
     guard case .model(let pipeline) = stage else { return nil }
-    return (pipeline, Model(architecture: architecture, inputs: pipeline.featureCount))
+    guard let model = try? Model(architecture: architecture, pipeline: pipeline) else { return nil }
+    return (pipeline, model)
   }
 
   private func validate() throws(FederationError) {
@@ -110,11 +111,8 @@ package struct ModelArtifact: Sendable, Equatable {
       try component("architecture") { try architecture.validate() }
       guard parameters.isEmpty else { throw .badArtifact(reason: "it has parameters before a model") }
     case .model(let pipeline):
-      try component("architecture") { try architecture.validate(inputs: pipeline.featureCount) }
-      let expected = architecture.parameterCount(inputs: pipeline.featureCount)
-      guard parameters.count == expected else {
-        throw .badArtifact(reason: "it has \(parameters.count) parameters, not \(expected)")
-      }
+      let model = try component("architecture") { try Model(architecture: architecture, pipeline: pipeline) }
+      do { try model.check(parameters: parameters) } catch { throw .badArtifact(reason: "\(error)") }
     }
   }
 }

@@ -36,11 +36,14 @@ package struct TaskEngine: Sendable {
     self.cohort = cohort
     guard progress.status == .running else { return nil }
     do {
+      if artifact.stage == .schema, task.architecture.layout == .items {
+        try begin(with: try component("columns") { try .items(schema: task.schema) })
+      }
       switch artifact.stage {
       case .schema: return try statisticsPlan(.coarseStatistics, .coarse, spent)
       case .bounds: return try statisticsPlan(.fineStatistics, .fine, spent)
       case .model:
-        if progress.rounds.count < task.rounds { return try trainingPlan(spent) }
+        if progress.rounds.count < task.rounds, !isGrown { return try trainingPlan(spent) }
         return progress.isEvaluated ? finish(.completed) : try evaluationPlan(spent)
       }
     } catch {
@@ -64,7 +67,7 @@ package struct TaskEngine: Sendable {
       try recordMetrics(sum)
       progress.isEvaluated = true
       // Before the last round it is the measurement after a spent budget: the next plan says so.
-      if progress.status == .running, progress.rounds.count >= task.rounds {
+      if progress.status == .running, progress.rounds.count >= task.rounds || isGrown {
         progress.status = .completed
       }
     }
@@ -81,6 +84,11 @@ package struct TaskEngine: Sendable {
   /// Ends the task at an operator's word.
   package mutating func cancel() {
     if progress.status == .running { progress.status = .cancelled }
+  }
+
+  /// Whether the model can take no further step, as trees that are all grown.
+  private var isGrown: Bool {
+    artifact.model.map { $0.model.contributionLength(parameters: artifact.parameters) == 0 } ?? false
   }
 
   // MARK: Planning
@@ -230,7 +238,8 @@ package struct TaskEngine: Sendable {
   private mutating func applyCoarse(_ sum: ReleasedSum) throws(FederationError) {
     let (values, noise) = try values(.coarse, sum)
     let bounds = try component("coarse statistics") {
-      try CoarseStatistics(schema: task.schema).decode(sum: values, noiseStdDev: noise)
+      try CoarseStatistics(schema: task.schema).decode(
+        sum: values, noiseStdDev: noise, quantileBins: task.quantileBins)
     }
     artifact.stage = .bounds(bounds)
     artifact.version += 1
@@ -245,15 +254,19 @@ package struct TaskEngine: Sendable {
       try FineStatistics(schema: task.schema, bounds: bounds).decode(
         sum: values, noiseStdDev: noise, quantileBins: task.quantileBins)
     }
-    try component("architecture") {
-      try task.architecture.validate(inputs: pipeline.featureCount)
+    try begin(with: pipeline)
+  }
+
+  /// Features are agreed: there is a model from now on.
+  private mutating func begin(with pipeline: FeaturePipeline) throws(FederationError) {
+    let model = try component("architecture") {
+      try Model(architecture: task.architecture, pipeline: pipeline)
     }
     artifact.stage = .model(pipeline)
     artifact.version += 1
-    artifact.parameters = task.architecture.initialParameters(
-      inputs: pipeline.featureCount, seed: task.seed)
+    artifact.parameters = model.initialParameters(seed: task.seed)
     progress.optimizer = ServerOptimizer(
-      kind: task.optimizer, weightDecay: task.weightDecay,
+      kind: task.optimizer, weightDecay: task.weightDecay, schedule: task.schedule ?? .constant,
       parameterCount: artifact.parameters.count)
   }
 
@@ -269,11 +282,19 @@ package struct TaskEngine: Sendable {
     let count = values[values.count - 1] / weight
     // Far fewer contributors than the count's own noise can tell from none: no step.
     let denominator = max(count, 3 * noise / weight, 1)
-    var mean = values.dropLast().map { Float($0 / denominator) }
+    var mean: [Float]? = values.dropLast().map { Float($0 / denominator) }
     var excluded: [String] = []
     if sum.descriptor.groups > 1 { (mean, excluded) = try combinedMean(sum) }
+    guard let model = artifact.model?.model else {
+      throw .badArtifact(reason: "there is no model to train yet")
+    }
     var parameters = artifact.parameters
-    optimizer.apply(update: mean, to: &parameters)
+    if let mean {
+      try component("the model's step") {
+        try model.step(
+          mean: mean, contributors: denominator, optimizer: &optimizer, parameters: &parameters)
+      }
+    }
     guard parameters.allSatisfy(\.isFinite) else {
       throw .badArtifact(reason: "the model diverged; lower the learning rate")
     }
@@ -302,10 +323,10 @@ package struct TaskEngine: Sendable {
   }
 
   /// The mean update of a cohort in groups: groups whose sum is larger than their contributors and the
-  /// noise can make it are left out, the others are combined as the task says.
+  /// noise can make it are left out, the others are combined as the task says. No mean if too few are left.
   private func combinedMean(
     _ sum: ReleasedSum
-  ) throws(FederationError) -> (mean: [Float], excluded: [String]) {
+  ) throws(FederationError) -> (mean: [Float]?, excluded: [String]) {
     guard let segment = sum.descriptor.segments.first(where: { $0.name == .update }) else {
       throw .mismatch(what: "the session's segments", expected: "update", actual: "none")
     }
@@ -343,7 +364,7 @@ package struct TaskEngine: Sendable {
       guard case .tooFewGroups = error else {
         throw .component(name: "combination of groups", reason: "\(error)")
       }
-      return ([Float](repeating: 0, count: segment.length - 1), ["no step: \(error)"])
+      return (nil, ["no step: \(error)"])
     }
     return (outcome.mean.map { Float($0) }, outcome.excluded.map(\.description))
   }
@@ -356,7 +377,7 @@ package struct TaskEngine: Sendable {
   /// of the weighted average over the rounds so far; the final model is measured on its own.
   private mutating func recordMetrics(_ sum: ReleasedSum) throws(FederationError) {
     guard var sums = sum.values(of: .evaluation), !progress.rounds.isEmpty else { return }
-    let layout = try component("evaluation") { try EvaluationLayout(bins: task.evaluationBins) }
+    let layout = try task.evaluationLayout()
     if sum.descriptor.kind == .training, task.evaluationBudget.epsilon.isFinite {
       let decay = Self.evaluationDecay
       let earlier = progress.evaluationAverage
@@ -372,5 +393,8 @@ package struct TaskEngine: Sendable {
     progress.rounds[last].loss = metrics.logLoss
     progress.rounds[last].auc = metrics.auc
     progress.rounds[last].accuracy = metrics.accuracy
+    progress.rounds[last].rmse = metrics.rmse
+    progress.rounds[last].mae = metrics.mae
+    progress.rounds[last].r2 = metrics.r2
   }
 }

@@ -31,6 +31,12 @@ package struct RoundReport: Codable, Sendable, Equatable {
   package var auc: Double?
   /// Accuracy of the model on held-out records, threshold 0.5.
   package var accuracy: Double?
+  /// Root mean squared error on held-out records, for models that predict numbers.
+  package var rmse: Double?
+  /// Mean absolute error, likewise.
+  package var mae: Double?
+  /// 1 − squared error / variance, likewise.
+  package var r2: Double?
   /// What the training population has spent after the round.
   package var epsilon: EpsilonValue
   /// From the start of the session to its end.

@@ -24,6 +24,8 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
   package var algorithm: LocalAlgorithm
   /// What the server does with the mean update.
   package var optimizer: ServerOptimizer.Kind
+  /// How the server's learning rate changes from round to round; nil keeps it.
+  package var schedule: LearningRateSchedule?
   /// Training rounds.
   package var rounds: Int
   /// L2 bound C of one contributor's update; with `adaptiveClipping` the first one.
@@ -36,6 +38,9 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
   package var quantileBins: Int
   /// Bins per class of the score histograms from which AUC and accuracy are computed.
   package var evaluationBins: Int
+  /// Bound on the absolute value of labels and errors in evaluations, for models that predict numbers; nil for two
+  /// or more classes.
+  package var labelBound: Double?
   /// Share of the training budget (0…0.5) for the two statistics sessions together.
   package var statisticsShare: Double
   /// Share of the evaluation budget (0…1) kept for the final model.
@@ -72,8 +77,9 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
     id: String, purpose: String, purposeVersion: Int = 1, regime: Regime = .optIn,
     schema: FeatureSchema, architecture: ModelArchitecture, algorithm: LocalAlgorithm,
     optimizer: ServerOptimizer.Kind, rounds: Int, clipNorm: Double,
-    adaptiveClipping: AdaptiveClippingPlan? = nil, weightDecay: Float = 0, quantileBins: Int,
-    evaluationBins: Int,
+    schedule: LearningRateSchedule? = nil, adaptiveClipping: AdaptiveClippingPlan? = nil,
+    weightDecay: Float = 0, quantileBins: Int,
+    evaluationBins: Int, labelBound: Double? = nil,
     statisticsShare: Double, finalEvaluationShare: Double, unit: PrivacyUnit = .customer,
     trainingBudget: PrivacyBudget, evaluationBudget: PrivacyBudget, minimumCohort: Int,
     minimumSurvivors: Int, corruptPermille: Int = 0, dropoutPermille: Int = 250, groups: Int? = nil,
@@ -89,12 +95,14 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
     self.architecture = architecture
     self.algorithm = algorithm
     self.optimizer = optimizer
+    self.schedule = schedule
     self.rounds = rounds
     self.clipNorm = clipNorm
     self.adaptiveClipping = adaptiveClipping
     self.weightDecay = weightDecay
     self.quantileBins = quantileBins
     self.evaluationBins = evaluationBins
+    self.labelBound = labelBound
     self.statisticsShare = statisticsShare
     self.finalEvaluationShare = finalEvaluationShare
     self.unit = unit
@@ -145,6 +153,14 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
     [.training: trainingBudget, .heldOut: evaluationBudget]
   }
 
+  /// The layout of the task's evaluations.
+  package func evaluationLayout() throws(FederationError) -> EvaluationLayout {
+    try component("evaluationBins and labelBound") {
+      try EvaluationLayout(
+        bins: evaluationBins, objective: architecture.objective, labelBound: labelBound ?? 1)
+    }
+  }
+
   /// Checks every field against its range.
   package func validate() throws(FederationError) {
     try validateTerms()
@@ -153,11 +169,19 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
       "must be mean for two groups: a median or a trimmed mean needs three")
     try component("architecture") { try architecture.validate() }
     try component("algorithm") { try algorithm.validate() }
+    try require(
+      architecture.layout == .dense || algorithm == .fedSGD, "algorithm",
+      "must be fedSGD: trees and recommenders take one gradient")
     try component("optimizer") { try optimizer.validate() }
+    if let schedule { try component("schedule") { try schedule.validate() } }
     try require(
       weightDecay >= 0 && weightDecay * optimizer.learningRate < 1, "weightDecay",
       "must be at least 0 and, times the learning rate, below 1")
-    try component("evaluationBins") { _ = try EvaluationLayout(bins: evaluationBins) }
+    try require(
+      (labelBound == nil) == architecture.objective.isClassification, "labelBound",
+      architecture.objective.isClassification
+        ? "is only for models that predict numbers" : "is missing: how large labels and errors may count")
+    _ = try evaluationLayout()
     try require((1...10_000).contains(rounds), "rounds", "must be from 1 to 10,000")
     try require(clipNorm > 0 && clipNorm <= 1e6, "clipNorm", "must be above 0 and at most 1e6")
     try require(

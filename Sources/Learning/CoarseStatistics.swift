@@ -1,9 +1,9 @@
 /// The first private sum of feature fitting: where the values of each column lie.
 ///
-/// A contributor's vector is the average over its records of, for every column, a one-hot vector: for
-/// numbers the signed power-of-two bin (`MagnitudeBins`) or missing, for categories the hash bucket
-/// (`CategoryHash`) or missing; one last coordinate counts the contributor. Every column's part has an L2
-/// norm of at most 1, so the whole has at most √(columns + 1).
+/// A contributor's vector is the average over its records of, for every column, a one-hot vector: for numbers
+/// the signed power-of-two bin (`MagnitudeBins`) or missing, for categories the hash bucket (`CategoryHash`)
+/// or missing, for texts whether there is one; one last coordinate counts the contributor. Every column's
+/// part has an L2 norm of at most 1, so the whole has at most √(columns + 1).
 package struct CoarseStatistics: Sendable {
   /// The columns that are measured.
   package let schema: FeatureSchema
@@ -31,6 +31,7 @@ package struct CoarseStatistics: Sendable {
     switch kind {
     case .numeric: MagnitudeBins.count
     case .categorical: CategoryHash.buckets
+    case .text: 1
     }
   }
 
@@ -46,6 +47,7 @@ package struct CoarseStatistics: Sendable {
           case .missing: Self.width(of: schema.columns[column].kind)
           case .number(let number): MagnitudeBins.index(of: number)
           case .bucket(let bucket): bucket
+          case .text: 0
           }
         vector[offsets[column] + bin] += weight
       }
@@ -59,11 +61,21 @@ package struct CoarseStatistics: Sendable {
   /// - Parameters:
   ///   - sum: `dimension` finite values in units of contributors.
   ///   - noiseStdDev: the standard deviation of the noise in every coordinate, 0 if there is none.
-  package func decode(sum: [Double], noiseStdDev: Double) throws(LearningError) -> FeatureBounds {
+  ///   - quantileBins: what `FineStatistics.decode` will be asked for. For up to 32 a column is measured in
+  ///     up to 64 fine bins; for more in up to four times as many as are asked for, if the noise leaves room
+  ///     for them.
+  package func decode(
+    sum: [Double], noiseStdDev: Double, quantileBins: Int = TrainingDefaults.standard.quantileBins
+  ) throws(LearningError) -> FeatureBounds {
     try NoiseFloor.check(sum: sum, dimension: dimension, noiseStdDev: noiseStdDev)
     let contributors = max(0, sum[dimension - 1])
+    guard (1...NumericEncoding.maximumBins).contains(quantileBins) else {
+      throw .invalidSetting(
+        name: "the number of quantile bins", reason: "allowed are 1 to \(NumericEncoding.maximumBins)")
+    }
     let floor = NoiseFloor(noiseStdDev: noiseStdDev, coordinates: dimension, contributors: contributors)
-    let grid = FineGrid(contributors: contributors, noiseStdDev: noiseStdDev)
+    let grid = FineGrid(
+      contributors: contributors, noiseStdDev: noiseStdDev, quantileBins: quantileBins)
     let columns = schema.columns.enumerated().map { index, column in
       let width = Self.width(of: column.kind)
       let counts = Array(sum[offsets[index]..<offsets[index] + width])
@@ -75,6 +87,7 @@ package struct CoarseStatistics: Sendable {
       case .categorical:
         return ColumnBounds.categorical(
           buckets: counts.indices.filter { counts[$0] > floor.threshold }, missingSeen: missingSeen)
+      case .text: return ColumnBounds.text(isSeen: counts[0] > floor.threshold, missingSeen: missingSeen)
       }
     }
     return FeatureBounds(columns: columns)
@@ -84,14 +97,15 @@ package struct CoarseStatistics: Sendable {
 /// Chooses the second grid of a numeric column from the first one's counts.
 private struct FineGrid {
   /// The most bins of a column.
-  static let maximumBins = 64
+  private let maximumBins: Int
   private static let maximumKeptMagnitudes = 24
   private let bins: Int
 
   /// So many bins that an average one still stands three deviations above the noise.
-  init(contributors: Double, noiseStdDev: Double) {
-    let affordable = noiseStdDev > 0 ? contributors / (3 * noiseStdDev) : Double(Self.maximumBins)
-    bins = Int(min(max(affordable, 8), Double(Self.maximumBins)))
+  init(contributors: Double, noiseStdDev: Double, quantileBins: Int) {
+    maximumBins = quantileBins <= 32 ? 64 : min(4 * quantileBins, FineStatistics.maximumBins)
+    let affordable = noiseStdDev > 0 ? contributors / (3 * noiseStdDev) : Double(maximumBins)
+    bins = Int(min(max(affordable, 8), Double(maximumBins)))
   }
 
   private struct Interval {
@@ -114,7 +128,7 @@ private struct FineGrid {
     while true {
       let candidates = intervals.indices.filter {
         intervals[$0].isDivisible && total + intervals[$0].parts <= max(bins, intervals.count + 1)
-          && intervals[$0].parts < Self.maximumBins
+          && intervals[$0].parts < maximumBins
       }
       guard
         let widest = candidates.max(by: {

@@ -2,13 +2,18 @@
   import Glibc
 #endif
 
-/// The private sum of an evaluation: AUC, accuracy and log loss without any score leaving a node.
+/// The private sum of an evaluation: a model's measures without any score leaving a node.
 ///
-/// A contributor's vector is the average over its records of: a one-hot vector over (class, score bin),
-/// negatives first, and one last coordinate w · min(log loss, L) / L with L = `lossLimit` and w =
+/// For two classes a contributor's vector is the average over its records of: a one-hot vector over (class,
+/// score bin), negatives first, and one last coordinate w · min(log loss, L) / L with L = `lossLimit` and w =
 /// `lossWeight`. The first part has an L2 norm of at most 1, so the whole has at most √(1 + w²). A
-/// contributor counts once, however many records it has. One edge is 0, so accuracy at probability ½ is
-/// exact up to the noise.
+/// contributor counts once, however many records it has. One edge is 0, so accuracy at probability ½ is exact
+/// up to the noise.
+///
+/// For more classes it is the average over its records of (1, right or wrong, w · min(log loss, L) / L), with
+/// an L2 norm of at most √(2 + w²). For numbers it is the average of (1, y/B, y²/B², e²/B², |e|/B), where y
+/// is the label, e the prediction's error and B the task's bound on labels, every entry cut to ±1: a norm of
+/// at most √5.
 package struct EvaluationLayout: Equatable, Sendable {
   /// The most bins per class.
   package static let maximumBins = 4096
@@ -17,8 +22,15 @@ package struct EvaluationLayout: Equatable, Sendable {
   /// The weight of the log loss against the counts.
   package static let lossWeight: Float = 0.25
 
+  /// R² of labels whose variance is a smaller part of their mean square is not told.
+  static let leastVariance = 1e-6
+
   /// The number of score bins per class.
   package let bins: Int
+  /// What the model predicts.
+  package let objective: Objective
+  /// B: labels and errors beyond it count as B; for numbers alone.
+  package let labelBound: Double
   /// The `bins − 1` inner bounds of the bins, ascending logits; a bin contains its lower bound.
   package let edges: [Float]
 
@@ -26,8 +38,18 @@ package struct EvaluationLayout: Equatable, Sendable {
   ///
   /// Up to 32 bins, meant for noisy sums, the inner bounds span ±4 and are at most 1 apart: every bin adds
   /// noise to the AUC, most of it the bins of low scores. More bins, meant for exact sums, span ±8.
-  /// - Parameter bins: 2 … `maximumBins`.
-  package init(bins: Int) throws(LearningError) {
+  /// - Parameters:
+  ///   - bins: 2 … `maximumBins`; for two classes alone.
+  ///   - labelBound: positive, a normal number in single precision; for numbers alone.
+  package init(
+    bins: Int, objective: Objective = .binary, labelBound: Double = 1
+  ) throws(LearningError) {
+    // Contributions are divided by it in single precision.
+    guard labelBound > 0, Float(labelBound).isNormal else {
+      throw .invalidSetting(name: "the bound on labels", reason: "allowed are 1e-37 to 1e38")
+    }
+    self.objective = objective
+    self.labelBound = labelBound
     guard (2...Self.maximumBins).contains(bins) else {
       throw .invalidSetting(
         name: "the number of evaluation bins", reason: "allowed are 2 to \(Self.maximumBins)")
@@ -40,19 +62,42 @@ package struct EvaluationLayout: Equatable, Sendable {
   }
 
   /// The length of a contribution.
-  package var dimension: Int { 2 * bins + 1 }
+  package var dimension: Int {
+    switch objective {
+    case .binary: 2 * bins + 1
+    case .classes: 3
+    case .squaredError, .huber, .poisson, .tweedie: 5
+    }
+  }
   /// A bound on the L2 norm of every contribution (rounding aside, about 1e-6: the caller clips to it).
-  package var l2Bound: Double { Double(1 + Self.lossWeight * Self.lossWeight).squareRoot() }
+  package var l2Bound: Double {
+    let loss = Double(Self.lossWeight * Self.lossWeight)
+    return switch objective {
+    case .binary: (1 + loss).squareRoot()
+    case .classes: (2 + loss).squareRoot()
+    case .squaredError, .huber, .poisson, .tweedie: 5.0.squareRoot()
+    }
+  }
 
   /// The vector of one contributor.
   ///
   /// - Parameters:
-  ///   - scores: the logits of its records, at least one; a NaN counts as 0.
-  ///   - labels: their classes, 0 or 1, as `TrainingBatch` has checked them.
+  ///   - scores: the scores of its records, at least one; a NaN counts as 0.
+  ///   - labels: as `TrainingBatch` has checked them.
   package func contribution(scores: [Float], labels: [Float]) -> [Float] {
-    precondition(!scores.isEmpty && scores.count == labels.count, "every score has a label")
+    precondition(
+      !labels.isEmpty && scores.count == labels.count * objective.outputs, "every row has its scores")
     var vector = [Float](repeating: 0, count: dimension)
-    let weight = 1 / Float(scores.count)
+    let weight = 1 / Float(labels.count)
+    switch objective {
+    case .binary: break
+    case .classes(let count):
+      addClasses(scores, labels, count, weight, to: &vector)
+      return vector
+    case .squaredError, .huber, .poisson, .tweedie:
+      addNumbers(scores, labels, weight, to: &vector)
+      return vector
+    }
     for (raw, label) in zip(scores, labels) {
       let score = raw.isNaN ? 0 : raw
       let bin = edges.firstIndex { score < $0 } ?? edges.count
@@ -70,6 +115,11 @@ package struct EvaluationLayout: Equatable, Sendable {
     guard sum.allSatisfy({ abs($0) < 1e15 }) else {
       return EvaluationMetrics(auc: nil, accuracy: nil, logLoss: nil, positives: 0, negatives: 0)
     }
+    switch objective {
+    case .binary: break
+    case .classes: return classes(sum)
+    case .squaredError, .huber, .poisson, .tweedie: return numbers(sum)
+    }
     let negative = Array(sum[..<bins])
     let positive = Array(sum[bins..<2 * bins])
     let negatives = negative.reduce(0, +)
@@ -84,6 +134,62 @@ package struct EvaluationLayout: Equatable, Sendable {
       accuracy: total >= 1 ? min(max(correct / total, 0), 1) : nil,
       logLoss: total >= 1 ? min(max(loss / total, 0), limit) : nil,
       positives: max(positives, 0), negatives: max(negatives, 0))
+  }
+
+  private func addClasses(
+    _ scores: [Float], _ labels: [Float], _ count: Int, _ weight: Float, to vector: inout [Float]
+  ) {
+    let scores = scores.map { $0.isNaN ? 0 : $0 }
+    vector[0] = 1
+    for (row, label) in labels.enumerated() {
+      let own = scores[row * count..<(row + 1) * count]
+      if ExactMetrics.likeliest(own) == Int(label) { vector[1] += weight }
+      let loss = own.withUnsafeBufferPointer { objective.loss(scores: $0, label: label) }
+      let bounded = loss.isNaN ? Self.lossLimit : min(loss, Self.lossLimit)
+      vector[2] += weight * Self.lossWeight * bounded / Self.lossLimit
+    }
+  }
+
+  private func addNumbers(
+    _ scores: [Float], _ labels: [Float], _ weight: Float, to vector: inout [Float]
+  ) {
+    let bound = Float(labelBound)
+    func part(_ value: Float) -> Float { value.isNaN ? 1 : min(max(value / bound, -1), 1) }
+    vector[0] = 1
+    for (score, label) in zip(scores, labels) {
+      let own = part(label)
+      let error = part(objective.prediction(of: score.isNaN ? 0 : score) - label)
+      vector[1] += weight * own
+      vector[2] += weight * own * own
+      vector[3] += weight * error * error
+      vector[4] += weight * abs(error)
+    }
+  }
+
+  private func classes(_ sum: [Double]) -> EvaluationMetrics {
+    let total = sum[0]
+    let limit = Double(Self.lossLimit)
+    return EvaluationMetrics(
+      auc: nil, accuracy: total >= 1 ? min(max(sum[1] / total, 0), 1) : nil,
+      logLoss: total >= 1 ? min(max(sum[2] / Double(Self.lossWeight) * limit / total, 0), limit) : nil,
+      positives: max(total, 0), negatives: 0)
+  }
+
+  private func numbers(_ sum: [Double]) -> EvaluationMetrics {
+    let total = sum[0]
+    var metrics = EvaluationMetrics(
+      auc: nil, accuracy: nil, logLoss: nil, positives: max(total, 0), negatives: 0)
+    guard total >= 1 else { return metrics }
+    let square = min(max(sum[3] / total, 0), 1)
+    let mean = sum[1] / total
+    let meanSquare = sum[2] / total
+    let variance = meanSquare - mean * mean
+    metrics.rmse = square.squareRoot() * labelBound
+    metrics.mae = min(max(sum[4] / total, 0), 1) * labelBound
+    // Where labels are all equal, what is left of their squares is rounding.
+    let r2 = 1 - square / variance
+    metrics.r2 = variance > Self.leastVariance * meanSquare && r2.isFinite ? r2 : nil
+    return metrics
   }
 
   /// The chance that a positive is in a higher bin than a negative, half for the same bin.
@@ -112,8 +218,23 @@ package struct EvaluationMetrics: Codable, Equatable, Sendable {
   package let accuracy: Double?
   /// The mean log loss in nats, each record's clipped to `EvaluationLayout.lossLimit`; nil without records.
   package let logLoss: Double?
-  /// The number of contributors with label 1 (contributors with both count in parts), at least 0.
+  /// Root of the mean squared error, errors beyond the bound cut to it; nil but for numbers.
+  package var rmse: Double?
+  /// Mean absolute error, likewise.
+  package var mae: Double?
+  /// 1 − squared error / variance of the labels, likewise.
+  package var r2: Double?
+  /// The number of contributors with label 1 (contributors with both count in parts), at least 0; where there
+  /// are not two classes, of all contributors.
   package let positives: Double
   /// The number of contributors with label 0, at least 0.
   package let negatives: Double
+
+  init(auc: Double?, accuracy: Double?, logLoss: Double?, positives: Double, negatives: Double) {
+    self.auc = auc
+    self.accuracy = accuracy
+    self.logLoss = logLoss
+    self.positives = positives
+    self.negatives = negatives
+  }
 }

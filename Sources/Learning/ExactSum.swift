@@ -1,5 +1,5 @@
-/// A sum of vectors that does not depend on the order of the additions, on the number of threads or on that of
-/// processes: values are rounded to a fixed grid and added up as integers.
+/// A sum of vectors that does not depend on the order of the additions, on the number of threads or on that
+/// of processes: values are rounded to a fixed grid and added up as integers.
 ///
 /// With the bound B on a coordinate, the grid has the step 2⁻³⁸ · B′, B′ being the least power of two that is
 /// at least B: each addition is off by at most half of it, so the mean of any number of vectors is off by at
@@ -82,6 +82,33 @@ package final class ExactSum {
     let factor = norm > Double(limit) ? Double(limit) / norm : 1
     _ = VectorKernels.addOnGrid(values, count: count, scale: scale * factor, limit: bound, to: sums)
     return Float(norm)
+  }
+
+  /// `addClipped` if there is a limit, else `add`, of a vector that is 0 but at the positions of `support`,
+  /// each of which is named once. Without clipping the integers are the same; with it, norms may differ by
+  /// 1e-6 of themselves.
+  package func add(_ vector: UnsafeBufferPointer<Float>, support: [Int32], clippedTo limit: Float?) {
+    precondition(
+      limit.map { $0 > 0 && $0 <= bound } ?? true, "a clip norm is positive and within the bound of the sum")
+    guard let values = start(vector) else { return }
+    var squares = 0.0
+    for index in support { squares += Double(values[Int(index)]) * Double(values[Int(index)]) }
+    guard squares.isFinite else {
+      zeroed += 1
+      return
+    }
+    guard let limit else {
+      for index in support {
+        let value = min(max(values[Int(index)], -bound), bound)
+        sums[Int(index)] &+= VectorKernels.gridValue(value, scale: scale)
+      }
+      return
+    }
+    let norm = squares.squareRoot()
+    let factor = norm > Double(limit) ? Double(limit) / norm : 1
+    for index in support {
+      sums[Int(index)] &+= VectorKernels.gridValue(values[Int(index)], scale: scale * factor)
+    }
   }
 
   /// Adds another sum on the same grid.
@@ -191,8 +218,8 @@ extension VectorKernels {
     return inside
   }
 
-  /// scale · value rounded to a whole number, ties to even, if its absolute value is below 2⁵¹; unspecified, but
-  /// always the same, if not.
+  /// scale · value rounded to a whole number, ties to even, if its absolute value is below 2⁵¹; unspecified,
+  /// but always the same, if not.
   @inline(__always)
   static func gridValue(_ value: Float, scale: Double) -> Int64 {
     Int64(bitPattern: (Double(value) * scale + 0x1.8p52).bitPattern &- (0x1.8p52).bitPattern)

@@ -5,13 +5,17 @@ package enum ColumnBounds: Codable, Equatable, Sendable {
   case numeric(edges: [Double], missingSeen: Bool)
   /// The ascending hash buckets that stand out of the noise, and whether missing values do.
   case categorical(buckets: [Int], missingSeen: Bool)
+  /// Whether texts stand out of the noise (if not, the column is left out), and whether missing values do.
+  case text(isSeen: Bool, missingSeen: Bool)
 
   /// The limits that hold for bounds from anywhere.
   var isValid: Bool {
     switch self {
     case .numeric(let edges, _):
-      edges.isEmpty || (2...129).contains(edges.count) && edges.isAscendingAndFinite
+      edges.isEmpty
+        || (2...FineStatistics.maximumBins + 1).contains(edges.count) && edges.isAscendingAndFinite
     case .categorical(let buckets, _): buckets.areBuckets
+    case .text: true
     }
   }
 
@@ -20,6 +24,7 @@ package enum ColumnBounds: Codable, Equatable, Sendable {
     switch self {
     case .numeric: .numeric
     case .categorical: .categorical
+    case .text: .text
     }
   }
 }

@@ -3,7 +3,7 @@
 /// missing value is imputed by the mean; with an indicator its bins stay zero.
 package struct NumericEncoding: Codable, Equatable, Sendable {
   /// The most bins of a column.
-  package static let maximumBins = 32
+  package static let maximumBins = 128
   /// Standardised values are clipped to plus or minus this.
   package static let limit = 3.0
 
@@ -56,12 +56,15 @@ package struct CategoricalEncoding: Codable, Equatable, Sendable {
   var isValid: Bool { buckets.areBuckets }
 
   func encode(_ cell: Cell, scale: Float, into features: inout [Float], at start: Int) {
-    let position =
-      switch cell {
-      case .bucket(let bucket): buckets.firstIndex(of: bucket) ?? buckets.count
-      case .missing, .number: missingIndicator ? buckets.count + 1 : buckets.count
-      }
-    features[start + position] = scale
+    features[start + position(of: cell)] = scale
+  }
+
+  /// The place of a cell in the one-hot vector.
+  func position(of cell: Cell) -> Int {
+    switch cell {
+    case .bucket(let bucket): buckets.firstIndex(of: bucket) ?? buckets.count
+    case .missing, .number, .text: missingIndicator ? buckets.count + 1 : buckets.count
+    }
   }
 }
 
@@ -71,22 +74,31 @@ package enum ColumnEncoding: Codable, Equatable, Sendable {
   case numeric(NumericEncoding)
   /// Kept buckets, other, missing indicator.
   case categorical(CategoricalEncoding)
+  /// Kept buckets of words, missing indicator.
+  case text(TextEncoding)
   /// Nothing of the column stood out of the noise: it has no features.
   case unused
 
-  /// The number of features.
+  /// The number of dense features.
   var width: Int {
     switch self {
     case .numeric(let encoding): encoding.width
     case .categorical(let encoding): encoding.width
+    case .text(let encoding): encoding.width
     case .unused: 0
     }
   }
 
-  func fits(_ kind: FeatureKind) -> Bool {
+  /// The number of sparse features.
+  var sparseWidth: Int {
+    if case .text(let encoding) = self { encoding.keptBuckets } else { 0 }
+  }
+
+  func fits(_ column: FeatureColumn) -> Bool {
     switch self {
-    case .numeric(let encoding): kind == .numeric && encoding.isValid
-    case .categorical(let encoding): kind == .categorical && encoding.isValid
+    case .numeric(let encoding): column.kind == .numeric && encoding.isValid
+    case .categorical(let encoding): column.kind == .categorical && encoding.isValid
+    case .text(let encoding): column.kind == .text && encoding.fits(column.textSettings)
     case .unused: true
     }
   }
@@ -107,7 +119,7 @@ package struct FeaturePipeline: Codable, Equatable, Sendable {
     guard encodings.count == schema.columns.count else {
       throw .wrongCount(what: "a feature pipeline", expected: schema.columns.count, actual: encodings.count)
     }
-    for (encoding, column) in zip(encodings, schema.columns) where !encoding.fits(column.kind) {
+    for (encoding, column) in zip(encodings, schema.columns) where !encoding.fits(column) {
       throw .invalidSchema(reason: "the encoding of column \"\(column.name)\" is malformed")
     }
     self.schema = schema
@@ -126,8 +138,11 @@ package struct FeaturePipeline: Codable, Equatable, Sendable {
     case schema, encodings
   }
 
-  /// The number of features of a row, at least 1: a pipeline without any has one that is always 0.
+  /// The number of dense features of a row, at least 1: a pipeline without any has one that is always 0.
   package var featureCount: Int { max(1, encodings.reduce(0) { $0 + $1.width }) }
+
+  /// The number of sparse features of a row: the kept words of text columns.
+  package var sparseFeatureCount: Int { encodings.reduce(0) { $0 + $1.sparseWidth } }
 
   /// The factor of all features: 1 up to 16 columns, then 4/√columns.
   package var scale: Float {
@@ -135,12 +150,13 @@ package struct FeaturePipeline: Codable, Equatable, Sendable {
     return used <= 16 ? 1 : 4 / Float(used).squareRoot()
   }
 
-  /// The features of `records`, one row each.
+  /// The features of `records`, one row each: those of numbers and categories dense, those of texts sparse.
   package func encode(_ records: [RawRecord]) throws(LearningError) -> Matrix {
     let columns = featureCount
     let scale = scale
     var offsets: [Int] = [0]
     for encoding in encodings { offsets.append(offsets[offsets.count - 1] + encoding.width) }
+    var words = SparseRowWriter(encodings: encodings, rows: records.count)
     var values = [Float](repeating: 0, count: records.count * columns)
     for (row, record) in records.enumerated() {
       try schema.forEachCell(of: record) { column, cell in
@@ -148,10 +164,20 @@ package struct FeaturePipeline: Codable, Equatable, Sendable {
         switch encodings[column] {
         case .numeric(let encoding): encoding.encode(cell, scale: scale, into: &values, at: start)
         case .categorical(let encoding): encoding.encode(cell, scale: scale, into: &values, at: start)
+        case .text(let encoding):
+          if case .text(let text) = cell {
+            words.add(
+              text, encoding, schema.columns[column].textSettings, column: column,
+              factor: scale * TextEncoding.norm)
+          } else if encoding.missingIndicator {
+            values[start] = scale
+          }
         case .unused: break
         }
       }
+      words.endRow()
     }
-    return Matrix(uncheckedRows: records.count, columns: columns, values: values)
+    return Matrix(
+      uncheckedRows: records.count, columns: columns, values: values, sparse: words.columns)
   }
 }

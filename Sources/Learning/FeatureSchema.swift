@@ -4,6 +4,8 @@ package enum FeatureKind: String, Codable, Equatable, Sendable {
   case numeric
   /// Names: only equality means something. A number in such a column is taken by its decimal text.
   case categorical
+  /// Prose: its words mean something. A number in such a column is taken by its decimal text.
+  case text
 }
 
 /// One input column of a task.
@@ -12,20 +14,28 @@ package struct FeatureColumn: Codable, Equatable, Sendable {
   package let name: String
   /// What the column holds.
   package let kind: FeatureKind
+  /// How texts are divided; nil for other kinds, and for `TextSettings.standard`.
+  package let text: TextSettings?
 
   /// Describes a column; the limits are checked by the schema.
-  package init(name: String, kind: FeatureKind) {
+  package init(name: String, kind: FeatureKind, text: TextSettings? = nil) {
     self.name = name
     self.kind = kind
+    self.text = text
   }
+
+  /// How texts of this column are divided.
+  var textSettings: TextSettings { text ?? .standard }
 }
 
 /// The input columns that all nodes of a task share, in the order of every `RawRecord`.
 package struct FeatureSchema: Codable, Equatable, Sendable {
   /// The most columns that a schema may have.
-  package static let maximumColumns = 512
+  package static let maximumColumns = 1_024
   /// The longest column name in bytes of UTF-8.
   package static let maximumNameBytes = 128
+  /// The most hash buckets of all text columns together: each is a coordinate of a statistics round.
+  package static let maximumTextBuckets = 1 << 20
 
   /// The columns, 1 to `maximumColumns` of them, with distinct names.
   package let columns: [FeatureColumn]
@@ -42,6 +52,7 @@ package struct FeatureSchema: Codable, Equatable, Sendable {
       throw .invalidSchema(reason: "it has \(columns.count) columns, allowed are 1 to \(Self.maximumColumns)")
     }
     var seen: Set<String> = []
+    var buckets = 0
     for (index, column) in columns.enumerated() {
       guard (1...Self.maximumNameBytes).contains(column.name.utf8.count) else {
         throw .invalidSchema(
@@ -50,6 +61,17 @@ package struct FeatureSchema: Codable, Equatable, Sendable {
       guard seen.insert(column.name).inserted else {
         throw .invalidSchema(reason: "column name \"\(column.name)\" occurs twice")
       }
+      guard column.text == nil || column.kind == .text, column.textSettings.isValid else {
+        throw .invalidSchema(
+          reason: "the text settings of column \"\(column.name)\" are impossible: allowed are runs of 1 to "
+            + "\(TextSettings.maximumNgrams) words and \(TextSettings.allowedBits.lowerBound) to "
+            + "\(TextSettings.allowedBits.upperBound) bits, for texts alone")
+      }
+      if column.kind == .text { buckets += column.textSettings.buckets }
+    }
+    guard buckets <= Self.maximumTextBuckets else {
+      throw .invalidSchema(
+        reason: "its texts have \(buckets) hash buckets, allowed are \(Self.maximumTextBuckets) together")
     }
   }
 
@@ -90,6 +112,7 @@ enum Cell: Equatable {
   case missing
   case number(Double)
   case bucket(Int)
+  case text(String)
 }
 
 extension FeatureSchema {
@@ -113,6 +136,8 @@ extension FeatureSchema {
     case (.numeric, .text): throw .textInNumericColumn(name: column.name)
     case (.categorical, .number(let number)): return .bucket(CategoryHash.bucket(of: Self.text(of: number)))
     case (.categorical, .text(let text)): return .bucket(CategoryHash.bucket(of: text))
+    case (.text, .number(let number)): return .text(Self.text(of: number))
+    case (.text, .text(let text)): return TextWords.hasWord(text) ? .text(text) : .missing
     }
   }
 

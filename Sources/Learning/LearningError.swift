@@ -12,8 +12,8 @@ package enum LearningError: Error, Equatable, Sendable, CustomStringConvertible 
   case emptyContributor
   /// Two things that belong together have different sizes.
   case wrongCount(what: String, expected: Int, actual: Int)
-  /// A label is neither 0 nor 1.
-  case invalidLabel(row: Int)
+  /// A label is none that the objective allows.
+  case invalidLabel(row: Int, allowed: String = "0 or 1")
   /// The offsets of a batch do not divide its rows among contributors.
   case invalidOffsets(reason: String)
   /// A decoded sum holds a NaN or an infinity.
@@ -31,7 +31,7 @@ package enum LearningError: Error, Equatable, Sendable, CustomStringConvertible 
     case .emptyContributor: "a contributor has no records: leave it out of the batch"
     case .wrongCount(let what, let expected, let actual):
       "\(what) must have \(expected) entries but has \(actual)"
-    case .invalidLabel(let row): "the label of row \(row) is neither 0 nor 1"
+    case .invalidLabel(let row, let allowed): "the label of row \(row) is unusable: it must be \(allowed)"
     case .invalidOffsets(let reason): "the contributors' offsets are unusable: \(reason)"
     case .nonFiniteValue(let what): "\(what) holds a value that is not a finite number"
     }

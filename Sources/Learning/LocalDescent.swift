@@ -1,27 +1,24 @@
-/// Local mini-batch SGD for FedAvg (McMahan et al. 2017), one contributor at a time from the same start.
+/// Local mini-batch SGD for FedAvg (McMahan et al. 2017), one contributor at a time from the same start, with
+/// what `LocalSettings` add to it.
 ///
 /// The weights of one contributor are changed in place, each step fused into the product that gives its
 /// gradient; all memory is allocated once.
 final class LocalDescent {
-  private let model: Model
-  private let batchSize: Int
-  private let learningRate: Float
-  private let layers: [Layer]
+  private let model: NetworkModel
+  private let settings: LocalSettings
   private let shuffles: LocalShuffles
   private let local: UnsafeMutablePointer<Float>
   private let update: UnsafeMutableBufferPointer<Float>
   private var batch: Batch
 
-  init(model: Model, epochs: Int, batchSize: Int, learningRate: Float) {
+  init(model: NetworkModel, settings: LocalSettings) {
     self.model = model
-    self.batchSize = batchSize
-    self.learningRate = learningRate
-    layers = model.architecture.layers(inputs: model.inputs)
-    shuffles = LocalShuffles(epochs: epochs)
+    self.settings = settings
+    shuffles = LocalShuffles(epochs: settings.epochs)
     local = VectorKernels.allocate(model.parameterCount)
     update = UnsafeMutableBufferPointer(
       start: VectorKernels.allocate(model.parameterCount), count: model.parameterCount)
-    batch = Batch(layers: layers, rows: 0)
+    batch = Batch(model: model, rows: 0)
   }
 
   deinit {
@@ -31,51 +28,88 @@ final class LocalDescent {
 
   /// The displacement of one contributor with the given rows, valid until the next call.
   func displacement(
-    from start: UnsafePointer<Float>, features: UnsafePointer<Float>, labels: UnsafePointer<Float>, rows: Int,
-    seed: UInt64
+    from start: UnsafePointer<Float>, input: InputRows, labels: UnsafePointer<Float>, rows: Int, seed: UInt64
   ) -> UnsafeMutableBufferPointer<Float> {
+    let (batchSize, learningRate) = (settings.batchSize, settings.learningRate)
+    let pull = -learningRate * settings.proximal
     let capacity = min(batchSize, rows)
-    if batch.capacity < capacity { batch = Batch(layers: layers, rows: capacity) }
+    if batch.capacity < capacity { batch = Batch(model: model, rows: capacity) }
     local.update(from: start, count: model.parameterCount)
-    VectorKernels.fetch(features, count: rows * model.inputs)
+    VectorKernels.fetch(input.dense, count: rows * input.columns)
+    let identities =
+      model.settings.dropout > 0
+      ? (0..<rows).map { Dropout.identity(of: input, row: $0, position: $0) } : nil
+    var step = 0
     shuffles.forEachEpoch(rows: rows, seed: seed) { order in
       for first in stride(from: 0, to: rows, by: batchSize) {
         let count = min(batchSize, rows - first)
-        let scale = -learningRate / Float(count)
-        batch.gather(
-          order + first, count: count, features: features, labels: labels, copying: layers.count > 1)
-        if layers.count == 1 {
-          batch.logisticStep(count: count, inputs: model.inputs, scale: scale, parameters: local)
-        } else {
-          batch.step(count: count, scale: scale, parameters: local)
+        batch.gather(order + first, count: count, input: input, labels: labels)
+        if let identities { batch.setKeys(order + first, count: count, identities, seed: seed, step: step) }
+        // The first step starts where the pull leads to.
+        let isPulled = pull < 0 && step > 0
+        if isPulled {
+          VectorKernels.subtract(local, start, count: model.parameterCount, into: update.baseAddress!)
         }
+        batch.step(count: count, scale: -learningRate / Float(count), parameters: local)
+        if isPulled { add(update.baseAddress!, times: pull, to: local) }
+        step += 1
       }
     }
     VectorKernels.subtract(local, start, count: model.parameterCount, into: update.baseAddress!)
+    if let factor = settings.factor(steps: step) {
+      VectorKernels.scale(update.baseAddress!, count: model.parameterCount, by: factor)
+    }
     return update
+  }
+
+  /// parameters += factor · distance
+  private func add(
+    _ distance: UnsafePointer<Float>, times factor: Float, to parameters: UnsafeMutablePointer<Float>
+  ) {
+    withUnsafePointer(to: distance) { row in
+      withUnsafePointer(to: factor) {
+        VectorKernels.addProducts(
+          rows: row, factors: $0, count: 1, length: model.parameterCount, to: parameters)
+      }
+    }
   }
 
   /// The rows of one step and what is computed of them.
   private final class Batch {
     let capacity: Int
     private let inputs: Int
+    private let objective: Objective
+    /// Nil for a single dense layer with one output, whose rows need no copy.
     private let workspace: Workspace?
     private let features: UnsafeMutablePointer<Float>
     private let labels: UnsafeMutablePointer<Float>
     private let rows: UnsafeMutablePointer<UnsafePointer<Float>>
-    /// Of logistic regression: the logits, then the deltas.
+    private let starts: UnsafeMutablePointer<Int>
+    private let ends: UnsafeMutablePointer<Int>
+    private let keys: UnsafeMutablePointer<UInt64>
+    private var sparse: SparseRows?
+    private var hasKeys = false
+    /// Of a single layer: the scores, then the deltas.
     private let deltas: UnsafeMutablePointer<Float>
 
-    init(layers: [Layer], rows capacity: Int) {
+    init(model: NetworkModel, rows capacity: Int) {
       self.capacity = capacity
-      inputs = layers[0].inputs
-      let isLogistic = layers.count == 1
-      workspace = isLogistic ? nil : Workspace(layers: layers, rows: capacity)
-      features = VectorKernels.allocate(isLogistic ? 0 : capacity * inputs)
+      inputs = model.shape.columns
+      objective = model.objective
+      let isDirect =
+        model.layers.count == 1 && model.objective.outputs == 1 && model.shape.sparseColumns == 0
+      workspace = isDirect ? nil : Workspace(network: model, rows: capacity)
+      features = VectorKernels.allocate(isDirect ? 0 : capacity * inputs)
       labels = VectorKernels.allocate(capacity)
       deltas = VectorKernels.allocate(capacity)
       rows = .allocate(capacity: max(capacity, 1))
       rows.initialize(repeating: UnsafePointer(features), count: max(capacity, 1))
+      starts = .allocate(capacity: max(capacity, 1))
+      starts.initialize(repeating: 0, count: max(capacity, 1))
+      ends = .allocate(capacity: max(capacity, 1))
+      ends.initialize(repeating: 0, count: max(capacity, 1))
+      keys = .allocate(capacity: max(capacity, 1))
+      keys.initialize(repeating: 0, count: max(capacity, 1))
     }
 
     deinit {
@@ -83,36 +117,63 @@ final class LocalDescent {
       labels.deallocate()
       deltas.deallocate()
       rows.deallocate()
+      starts.deallocate()
+      ends.deallocate()
+      keys.deallocate()
     }
 
     /// Finds the chosen rows; products of matrices need them side by side.
     @inline(__always)
     func gather(
-      _ order: UnsafePointer<Int32>, count: Int, features source: UnsafePointer<Float>,
-      labels sourceLabels: UnsafePointer<Float>, copying: Bool
+      _ order: UnsafePointer<Int32>, count: Int, input: InputRows, labels sourceLabels: UnsafePointer<Float>
     ) {
+      let copying = workspace != nil
       for row in 0..<count {
         let position = Int(order[row])
         labels[row] = sourceLabels[position]
         if copying {
-          (features + row * inputs).update(from: source + position * inputs, count: inputs)
+          (features + row * inputs).update(from: input.dense + position * inputs, count: inputs)
         } else {
-          rows[row] = source + position * inputs
+          rows[row] = input.dense + position * inputs
         }
+      }
+      guard let source = input.sparse else { return sparse = nil }
+      for row in 0..<count {
+        starts[row] = source.starts[Int(order[row])]
+        ends[row] = source.ends[Int(order[row])]
+      }
+      sparse = SparseRows(starts: starts, ends: ends, indices: source.indices, values: source.values)
+    }
+
+    /// What dropout draws of in this step.
+    func setKeys(
+      _ order: UnsafePointer<Int32>, count: Int, _ identities: [UInt64], seed: UInt64, step: Int
+    ) {
+      hasKeys = true
+      for row in 0..<count {
+        keys[row] = Dropout.key(identity: identities[Int(order[row])], seed: seed, step: step)
       }
     }
 
+    @inline(__always)
     func step(count: Int, scale: Float, parameters: UnsafeMutablePointer<Float>) {
-      guard let workspace else { return }
-      workspace.forward(parameters: parameters, features: features, rows: count)
+      guard let workspace else { return directStep(count: count, scale: scale, parameters: parameters) }
+      let input = InputRows(dense: features, columns: inputs, sparse: sparse)
+      workspace.forward(
+        parameters: parameters, input: input, rows: count, keys: hasKeys ? UnsafePointer(keys) : nil)
       workspace.backward(parameters: parameters, labels: labels, rows: count)
-      workspace.addGradient(features: features, first: 0, rows: count, scale: scale, to: parameters)
+      workspace.addGradient(input: input, first: 0, rows: count, scale: scale, to: parameters)
     }
 
-    func logisticStep(count: Int, inputs: Int, scale: Float, parameters: UnsafeMutablePointer<Float>) {
+    private func directStep(count: Int, scale: Float, parameters: UnsafeMutablePointer<Float>) {
       VectorKernels.products(
         rows: rows, count: count, length: inputs, weights: parameters, bias: parameters[inputs], into: deltas)
-      VectorKernels.logisticDeltas(logits: deltas, labels: labels, count: count, scale: scale, into: deltas)
+      if objective == .binary {
+        VectorKernels.logisticDeltas(logits: deltas, labels: labels, count: count, scale: scale, into: deltas)
+      } else {
+        objective.deltas(scores: deltas, labels: labels, rows: count, into: deltas)
+        VectorKernels.scale(deltas, count: count, by: scale)
+      }
       VectorKernels.addProducts(rows: rows, factors: deltas, count: count, length: inputs, to: parameters)
       var sum: Float = 0
       for row in 0..<count { sum += deltas[row] }

@@ -11,6 +11,12 @@ package struct LocalTrainer: Sendable {
     self.algorithm = algorithm
   }
 
+  /// What one thread needs to compute updates of any number of batches; refuses impossible settings of the
+  /// algorithm.
+  package func makeWorker() throws(LearningError) -> any ContributionWorker {
+    try model.makeWorker(algorithm: algorithm)
+  }
+
   /// Hands the update of every contributor, in order, to `body`.
   ///
   /// Updates point uphill: adding one to the parameters lowers that contributor's loss. An update is not
@@ -19,16 +25,21 @@ package struct LocalTrainer: Sendable {
   /// - Parameters:
   ///   - parameters: the global parameters.
   ///   - batch: the contributors' rows.
-  ///   - seed: of the local shuffles of FedAvg; the same for every contributor, so that no update depends on
-  ///     which others are in the batch.
-  ///   - body: gets the contributor's position in the batch and its update, `parameterCount` values that
-  ///     it may change (clip) and that are overwritten afterwards. What it throws ends the loop.
+  ///   - seed: of the local shuffles of FedAvg and of dropout; the same for every contributor, so that no
+  ///     update depends on which others are in the batch.
+  ///   - body: gets the contributor's position in the batch and its update, `contributionLength` values that
+  ///     it may scale or clear (clip: what is 0 must stay 0) and that are overwritten afterwards. What it
+  ///     throws ends the loop.
   package func forEachUpdate(
     parameters: [Float], batch: TrainingBatch, seed: UInt64,
     body: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
   ) throws {
-    try LocalWorker(self).forEachUpdate(
-      parameters: parameters, batch: batch, contributors: 0..<batch.contributorCount, seed: seed, body: body)
+    try model.check(parameters: parameters)
+    let worker = try makeWorker()
+    try parameters.withUnsafeBufferPointer {
+      try worker.forEachContribution(
+        parameters: $0, batch: batch, contributors: 0..<batch.contributorCount, seed: seed, body: body)
+    }
   }
 }
 

@@ -1,24 +1,28 @@
-/// What one thread needs to compute updates: allocated once, used for any number of contributors and rounds.
+/// What one thread needs to compute a network's updates: allocated once, used for any number of contributors
+/// and rounds.
 ///
 /// An update depends on the parameters, the contributor's rows and the seed alone, never on the worker or on
 /// what it computed before. Two machines with processors of different kinds may differ in the last bit of a
 /// product, since OpenBLAS chooses its kernels by the processor.
-package final class LocalWorker {
-  /// What the worker computes.
-  package let trainer: LocalTrainer
+package final class LocalWorker: ContributionWorker {
+  private let model: NetworkModel
   private let descent: LocalDescent?
   private var gradients: Gradients?
 
   /// Refuses impossible settings of the algorithm.
-  package init(_ trainer: LocalTrainer) throws(LearningError) {
-    try trainer.algorithm.validate()
-    self.trainer = trainer
-    switch trainer.algorithm {
-    case .fedSGD: descent = nil
-    case .fedAvg(let epochs, let batchSize, let learningRate):
-      descent = LocalDescent(
-        model: trainer.model, epochs: epochs, batchSize: batchSize, learningRate: learningRate)
+  package init(model: NetworkModel, algorithm: LocalAlgorithm) throws(LearningError) {
+    try algorithm.validate()
+    self.model = model
+    descent = algorithm.descent.map { LocalDescent(model: model, settings: $0) }
+  }
+
+  /// The worker of a trainer whose model is a network; refuses others, which `LocalTrainer.makeWorker`
+  /// serves.
+  package convenience init(_ trainer: LocalTrainer) throws(LearningError) {
+    guard let model = trainer.model.implementation as? NetworkModel else {
+      throw .invalidSetting(name: "a gradient worker", reason: "the model has no gradients")
     }
+    try self.init(model: model, algorithm: trainer.algorithm)
   }
 
   /// Hands the updates of the chosen contributors, in order, to `body`: see `LocalTrainer.forEachUpdate`.
@@ -28,41 +32,42 @@ package final class LocalWorker {
     parameters: [Float], batch: TrainingBatch, contributors: Range<Int>, seed: UInt64,
     body: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
   ) throws {
-    try trainer.model.check(parameters: parameters)
     try parameters.withUnsafeBufferPointer {
-      try forEachUpdate(parameters: $0, batch: batch, contributors: contributors, seed: seed, body: body)
+      try forEachContribution(
+        parameters: $0, batch: batch, contributors: contributors, seed: seed, body: body)
     }
   }
 
-  /// The same for parameters that are not in an array: threads that share one would spend their time counting its
-  /// references.
+  /// The same for parameters that are not in an array: threads that share one would spend their time counting
+  /// its references.
   package func forEachUpdate(
     parameters: UnsafeBufferPointer<Float>, batch: TrainingBatch, contributors: Range<Int>, seed: UInt64,
     body: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
   ) throws {
-    let width = trainer.model.inputs
-    guard let start = parameters.baseAddress, parameters.count == trainer.model.parameterCount else {
-      throw LearningError.wrongCount(
-        what: "the parameter vector", expected: trainer.model.parameterCount, actual: parameters.count)
-    }
-    guard batch.features.columns == width else {
-      throw LearningError.wrongCount(
-        what: "a row of features", expected: width, actual: batch.features.columns)
-    }
+    try forEachContribution(
+      parameters: parameters, batch: batch, contributors: contributors, seed: seed, body: body)
+  }
+
+  /// Refuses parameters of another length, and batches of another shape or objective.
+  package func forEachContribution(
+    parameters: UnsafeBufferPointer<Float>, batch: TrainingBatch, contributors: Range<Int>, seed: UInt64,
+    body: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
+  ) throws {
+    try model.check(count: parameters.count)
+    try batch.check(shape: model.shape, objective: model.objective)
     precondition(
       contributors.lowerBound >= 0 && contributors.upperBound <= batch.contributorCount,
       "contributors are positions in the batch")
-    guard !contributors.isEmpty else { return }
-    try batch.features.values.withUnsafeBufferPointer { features in
+    guard !contributors.isEmpty, let start = parameters.baseAddress else { return }
+    try batch.features.withInputRows { input in
       try batch.labels.withUnsafeBufferPointer { labels in
         try batch.contributorOffsets.withUnsafeBufferPointer { offsets in
-          let rows = Rows(
-            features: features.baseAddress!, labels: labels.baseAddress!, width: width, offsets: offsets)
+          let rows = Rows(input: input, labels: labels.baseAddress!, offsets: offsets, seed: seed)
           guard let descent else { return try forEachGradient(start, rows, contributors, body) }
           for contributor in contributors {
             let first = offsets[contributor]
             let update = descent.displacement(
-              from: start, features: rows.features + first * width, labels: rows.labels + first,
+              from: start, input: input.dropFirst(first), labels: rows.labels + first,
               rows: offsets[contributor + 1] - first, seed: seed)
             try body(contributor, update)
           }
@@ -73,10 +78,10 @@ package final class LocalWorker {
 
   /// The rows of a batch.
   private struct Rows {
-    let features: UnsafePointer<Float>
+    let input: InputRows
     let labels: UnsafePointer<Float>
-    let width: Int
     let offsets: UnsafeBufferPointer<Int>
+    let seed: UInt64
   }
 
   /// Computes blocks of contributors together, since all of them start from the same parameters.
@@ -89,27 +94,43 @@ package final class LocalWorker {
       let first = offsets[block.lowerBound]
       let count = offsets[block.upperBound] - first
       let buffers = gradients(rows: count)
-      let features = rows.features + first * rows.width
+      let input = rows.input.dropFirst(first)
       buffers.labels.update(from: rows.labels + first, count: count)
-      buffers.workspace.forward(parameters: parameters, features: features, rows: count)
+      let keys = model.settings.dropout > 0 ? Self.keys(of: block, rows) : []
+      keys.withUnsafeBufferPointer {
+        _ = buffers.workspace.forward(parameters: parameters, input: input, rows: count, keys: $0.baseAddress)
+      }
       buffers.workspace.backward(parameters: parameters, labels: buffers.labels, rows: count)
       for contributor in block {
         let own = offsets[contributor + 1] - offsets[contributor]
         buffers.update.update(repeating: 0)
         buffers.workspace.addGradient(
-          features: features, first: offsets[contributor] - first, rows: own, scale: -1 / Float(own),
+          input: input, first: offsets[contributor] - first, rows: own, scale: -1 / Float(own),
           to: buffers.update.baseAddress!)
         try body(contributor, buffers.update)
       }
     }
   }
 
-  /// Ranges of contributors of about `Model.blockRows` rows each: never less than one contributor.
+  /// What dropout draws of, for every row of a block.
+  private static func keys(of block: Range<Int>, _ rows: Rows) -> [UInt64] {
+    var keys: [UInt64] = []
+    for contributor in block {
+      let first = rows.offsets[contributor]
+      for row in first..<rows.offsets[contributor + 1] {
+        let identity = Dropout.identity(of: rows.input, row: row, position: row - first)
+        keys.append(Dropout.key(identity: identity, seed: rows.seed, step: 0))
+      }
+    }
+    return keys
+  }
+
+  /// Ranges of contributors of about `NetworkModel.blockRows` rows each: never less than one contributor.
   static func blocks(offsets: [Int], contributors: Range<Int>) -> [Range<Int>] {
     var blocks: [Range<Int>] = []
     var start = contributors.lowerBound
     for contributor in contributors
-    where contributor > start && offsets[contributor + 1] - offsets[start] > Model.blockRows {
+    where contributor > start && offsets[contributor + 1] - offsets[start] > NetworkModel.blockRows {
       blocks.append(start..<contributor)
       start = contributor
     }
@@ -119,7 +140,7 @@ package final class LocalWorker {
 
   private func gradients(rows: Int) -> Gradients {
     if let gradients, gradients.workspace.capacity >= rows { return gradients }
-    let made = Gradients(model: trainer.model, rows: rows)
+    let made = Gradients(model: model, rows: rows)
     gradients = made
     return made
   }
@@ -130,8 +151,8 @@ package final class LocalWorker {
     let labels: UnsafeMutablePointer<Float>
     let update: UnsafeMutableBufferPointer<Float>
 
-    init(model: Model, rows: Int) {
-      workspace = Workspace(layers: model.architecture.layers(inputs: model.inputs), rows: rows)
+    init(model: NetworkModel, rows: Int) {
+      workspace = Workspace(network: model, rows: rows)
       labels = VectorKernels.allocate(rows)
       update = UnsafeMutableBufferPointer(
         start: VectorKernels.allocate(model.parameterCount), count: model.parameterCount)

@@ -1,13 +1,18 @@
-/// The shape of a binary classifier: affine layers with ReLU between them and one logit at the end.
+/// The kind of a model and its settings, without its parameters.
 ///
-/// All parameters form one flat vector, layer after layer from the input: first the layer's weights,
-/// row-major as inputs × outputs (the weight from input i to unit j is at i · outputs + j), then its
-/// `outputs` biases.
+/// Adding a kind is a case here, a line in `settings`, and a file with its `ModelSettings` and its
+/// `FederatedModel`.
 package enum ModelArchitecture: Codable, Equatable, Sendable {
-  /// No hidden layer.
+  /// A linear classifier of two classes.
   case logisticRegression
-  /// Hidden layers with these numbers of ReLU units.
+  /// A classifier of two classes, with hidden layers of these numbers of ReLU units.
   case multiLayerPerceptron(hidden: [Int])
+  /// Any network of affine layers, for any objective.
+  case network(NetworkSettings)
+  /// Gradient-boosted trees.
+  case boostedTrees(TreeSettings)
+  /// Matrix factorisation with user factors that stay with their user.
+  case recommendation(RecommendationSettings)
 
   /// The most hidden layers.
   package static let maximumLayers = 8
@@ -18,90 +23,88 @@ package enum ModelArchitecture: Codable, Equatable, Sendable {
   /// The most parameters of a model.
   package static let maximumParameters = 1 << 26
 
-  /// The units of the hidden layers, none for logistic regression.
-  package var hiddenUnits: [Int] {
+  /// The settings behind the case.
+  package var settings: any ModelSettings {
     switch self {
-    case .logisticRegression: []
-    case .multiLayerPerceptron(let hidden): hidden
+    case .logisticRegression: NetworkSettings()
+    case .multiLayerPerceptron(let hidden): NetworkSettings(hidden: hidden)
+    case .network(let settings): settings
+    case .boostedTrees(let settings): settings
+    case .recommendation(let settings): settings
     }
   }
 
-  /// Refuses hidden layers beyond the limits. Decoding does not check: call this on whatever came from
-  /// outside.
+  /// What the model predicts.
+  package var objective: Objective { settings.objective }
+
+  /// How the model takes its rows.
+  package var layout: FeatureLayout { settings.layout }
+
+  /// Refuses impossible settings. Decoding does not check: call this on whatever came from outside.
   package func validate() throws(LearningError) {
-    guard case .multiLayerPerceptron(let hidden) = self else { return }
-    guard (1...Self.maximumLayers).contains(hidden.count) else {
+    if case .multiLayerPerceptron(let hidden) = self, hidden.isEmpty {
       throw .invalidSetting(
         name: "the architecture",
-        reason: "it has \(hidden.count) hidden layers, allowed are 1 to \(Self.maximumLayers)")
+        reason: "it has 0 hidden layers, allowed are 1 to \(Self.maximumLayers)")
     }
-    guard hidden.allSatisfy({ (1...Self.maximumUnits).contains($0) }) else {
-      throw .invalidSetting(
-        name: "the architecture", reason: "hidden layers must have 1 to \(Self.maximumUnits) units")
-    }
+    try settings.validate()
   }
 
-  /// Refuses hidden layers beyond the limits, and architectures whose parameter vector would be too long.
-  package func validate(inputs: Int) throws(LearningError) {
+  /// Refuses impossible settings, and architectures whose parameter vector would be too long.
+  package func validate(shape: FeatureShape) throws(LearningError) {
     try validate()
-    guard (1...Self.maximumInputs).contains(inputs) else {
-      throw .invalidSetting(
-        name: "the architecture",
-        reason: "it needs 1 to \(Self.maximumInputs) inputs but would have \(inputs)")
-    }
-    let count = parameterCount(inputs: inputs)
-    guard count <= Self.maximumParameters else {
-      throw .invalidSetting(
-        name: "the architecture",
-        reason: "it has \(count) parameters, allowed are at most \(Self.maximumParameters)")
-    }
+    try settings.validate(shape: shape)
   }
 
-  /// The length of the parameter vector of a valid architecture.
+  /// The same for rows of `inputs` numbers.
+  package func validate(inputs: Int) throws(LearningError) {
+    try validate(shape: FeatureShape(columns: inputs))
+  }
+
+  /// The length of the first parameter vector of a valid architecture, for rows of `inputs` numbers.
   package func parameterCount(inputs: Int) -> Int {
-    layers(inputs: inputs).reduce(0) { $0 + $1.parameterCount }
+    settings.makeModel(shape: FeatureShape(columns: inputs)).initialParameterCount
   }
 
-  /// Where each layer's parameters lie.
-  func layers(inputs: Int) -> [Layer] {
-    var layers: [Layer] = []
-    var width = inputs
-    var offset = 0
-    for outputs in hiddenUnits + [1] {
-      let layer = Layer(inputs: width, outputs: outputs, weightOffset: offset)
-      layers.append(layer)
-      offset += layer.parameterCount
-      width = outputs
-    }
-    return layers
-  }
-
-  /// The starting point: zeros for logistic regression; else biases 0 and weights uniform in ±√(6 / inputs)
-  /// for the hidden layers (He et al. 2015, variance 2 / inputs) and ±√(3 / inputs) for the linear output.
-  /// Uniform, because that needs no function whose last bit differs between machines.
+  /// The starting point, for rows of `inputs` numbers: see `FederatedModel.initialParameters`.
   package func initialParameters(inputs: Int, seed: UInt64) -> [Float] {
-    var parameters = [Float](repeating: 0, count: parameterCount(inputs: inputs))
-    guard !hiddenUnits.isEmpty else { return parameters }
-    var generator = SplitMix64(seed: seed)
-    for layer in layers(inputs: inputs) {
-      let limit =
-        (Float(layer.outputs == 1 && layer.endOffset == parameters.count ? 3 : 6) / Float(layer.inputs))
-        .squareRoot()
-      for index in layer.weightOffset..<layer.biasOffset {
-        parameters[index] = limit * generator.nextSymmetric()
-      }
-    }
-    return parameters
+    settings.makeModel(shape: FeatureShape(columns: inputs)).initialParameters(seed: seed)
   }
 }
 
-/// One affine layer within the flat parameter vector.
-struct Layer {
-  let inputs: Int
-  let outputs: Int
-  let weightOffset: Int
+/// The settings of a kind of model.
+package protocol ModelSettings: Sendable {
+  /// What the model predicts.
+  var objective: Objective { get }
+  /// How it takes its rows.
+  var layout: FeatureLayout { get }
+  /// What it is, for people: "perceptron with hidden layers of 64, 32".
+  var summary: String { get }
+  /// The rounds that training takes if nobody says otherwise; nil for what all models have.
+  var usualRounds: Int? { get }
+  /// The clip norm if nobody says otherwise; nil for what all models have.
+  var usualClipNorm: Double? { get }
 
-  var biasOffset: Int { weightOffset + inputs * outputs }
-  var endOffset: Int { biasOffset + outputs }
-  var parameterCount: Int { (inputs + 1) * outputs }
+  /// Refuses impossible settings.
+  func validate() throws(LearningError)
+
+  /// Refuses impossible settings, shapes of another layout, and models that would be too large.
+  func validate(shape: FeatureShape) throws(LearningError)
+
+  /// The model, for a shape that `validate` accepts.
+  func makeModel(shape: FeatureShape) -> any FederatedModel
+}
+
+extension ModelSettings {
+  /// The rounds that training takes if nobody says otherwise; nil for what all models have.
+  package var usualRounds: Int? { nil }
+  /// The clip norm if nobody says otherwise; nil for what all models have.
+  package var usualClipNorm: Double? { nil }
+}
+
+extension ModelArchitecture {
+  /// The rounds that training takes if nobody says otherwise; nil for what all models have.
+  package var usualRounds: Int? { settings.usualRounds }
+  /// The clip norm if nobody says otherwise; nil for what all models have.
+  package var usualClipNorm: Double? { settings.usualClipNorm }
 }

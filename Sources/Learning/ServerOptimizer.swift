@@ -9,11 +9,18 @@ package struct ServerOptimizer: Codable, Equatable, Sendable {
     case momentum(learningRate: Float, beta: Float)
     /// Adam with bias correction (Kingma and Ba 2015).
     case adam(learningRate: Float, beta1: Float, beta2: Float, epsilon: Float)
+    /// FedYogi: as Adam without bias correction, but the second moment moves by a bounded part of its
+    /// distance: v −= (1 − beta2) · update² · sign(v − update²); it starts from epsilon².
+    case yogi(learningRate: Float, beta1: Float, beta2: Float, epsilon: Float)
+    /// FedAdagrad: v += update², from epsilon²; parameters += learningRate · update / (√v + epsilon).
+    case adagrad(learningRate: Float, epsilon: Float)
 
     /// The step size.
     package var learningRate: Float {
       switch self {
-      case .sgd(let rate), .momentum(let rate, _), .adam(let rate, _, _, _): rate
+      case .sgd(let rate), .momentum(let rate, _), .adam(let rate, _, _, _), .yogi(let rate, _, _, _),
+        .adagrad(let rate, _):
+        rate
       }
     }
 
@@ -27,28 +34,38 @@ package struct ServerOptimizer: Codable, Equatable, Sendable {
       switch self {
       case .sgd: break
       case .momentum(_, let beta): betas = [beta]
-      case .adam(_, let beta1, let beta2, let epsilon):
+      case .adam(_, let beta1, let beta2, let epsilon), .yogi(_, let beta1, let beta2, let epsilon):
         betas = [beta1, beta2]
-        guard epsilon.isFinite, epsilon > 0 else {
-          throw .invalidSetting(name: "Adam's epsilon", reason: "it must be positive and finite")
-        }
+        try Self.check(epsilon: epsilon)
+      case .adagrad(_, let epsilon): try Self.check(epsilon: epsilon)
       }
       guard betas.allSatisfy({ $0 >= 0 && $0 < 1 }) else {
         throw .invalidSetting(name: "the server's beta", reason: "it must be at least 0 and below 1")
       }
     }
+
+    private static func check(epsilon: Float) throws(LearningError) {
+      guard epsilon.isFinite, epsilon > 0 else {
+        throw .invalidSetting(name: "the server's epsilon", reason: "it must be positive and finite")
+      }
+    }
   }
+
+  /// A saved state of more steps is no state of ours.
+  static let maximumSteps = 1 << 53
 
   /// The rule.
   package let kind: Kind
+  /// How the learning rate changes from step to step.
+  package let schedule: LearningRateSchedule
   /// Decoupled decay: every step first shrinks all parameters by learningRate · weightDecay (Loshchilov and
   /// Hutter 2019). It costs no privacy.
   package let weightDecay: Float
   /// The number of steps made.
   package private(set) var step: Int
-  /// The velocity or first moment; empty for plain SGD.
+  /// The velocity or first moment; empty for plain SGD and Adagrad.
   private var firstMoment: [Float]
-  /// The second moment; empty but for Adam.
+  /// The second moment; empty but for Adam, Yogi and Adagrad.
   private var secondMoment: [Float]
 
   /// A new optimiser for vectors of `parameterCount` values.
@@ -56,18 +73,25 @@ package struct ServerOptimizer: Codable, Equatable, Sendable {
   /// - Parameters:
   ///   - kind: settings that passed `Kind.validate`.
   ///   - weightDecay: at least 0, and below 1 / learning rate.
-  package init(kind: Kind, weightDecay: Float = 0, parameterCount: Int) {
+  ///   - schedule: settings that passed `LearningRateSchedule.validate`.
+  package init(
+    kind: Kind, weightDecay: Float = 0, schedule: LearningRateSchedule = .constant, parameterCount: Int
+  ) {
     precondition(
       weightDecay >= 0 && weightDecay * kind.learningRate < 1, "weight decay must not flip the parameters")
-    let moments = Self.momentCount(of: kind)
+    let (hasFirst, start) = Self.moments(of: kind)
     self.init(
-      kind: kind, weightDecay: weightDecay, step: 0,
-      firstMoment: .init(repeating: 0, count: moments >= 1 ? parameterCount : 0),
-      secondMoment: .init(repeating: 0, count: moments >= 2 ? parameterCount : 0))
+      kind: kind, schedule: schedule, weightDecay: weightDecay, step: 0,
+      firstMoment: .init(repeating: 0, count: hasFirst ? parameterCount : 0),
+      secondMoment: start.map { .init(repeating: $0, count: parameterCount) } ?? [])
   }
 
-  private init(kind: Kind, weightDecay: Float, step: Int, firstMoment: [Float], secondMoment: [Float]) {
+  private init(
+    kind: Kind, schedule: LearningRateSchedule, weightDecay: Float, step: Int, firstMoment: [Float],
+    secondMoment: [Float]
+  ) {
     self.kind = kind
+    self.schedule = schedule
     self.weightDecay = weightDecay
     self.step = step
     self.firstMoment = firstMoment
@@ -79,6 +103,7 @@ package struct ServerOptimizer: Codable, Equatable, Sendable {
     let container = try decoder.container(keyedBy: CodingKeys.self)
     self.init(
       kind: try container.decode(Kind.self, forKey: .kind),
+      schedule: try container.decodeIfPresent(LearningRateSchedule.self, forKey: .schedule) ?? .constant,
       weightDecay: try container.decode(Float.self, forKey: .weightDecay),
       step: try container.decode(Int.self, forKey: .step),
       firstMoment: try container.decode([Float].self, forKey: .firstMoment),
@@ -87,28 +112,39 @@ package struct ServerOptimizer: Codable, Equatable, Sendable {
   }
 
   private enum CodingKeys: String, CodingKey {
-    case kind, weightDecay, step, firstMoment, secondMoment
+    case kind, schedule, weightDecay, step, firstMoment, secondMoment
+  }
+
+  /// Whether it was made for vectors of so many values: a saved state may be another model's.
+  func fits(parameterCount: Int) -> Bool {
+    let (hasFirst, second) = Self.moments(of: kind)
+    return (!hasFirst || firstMoment.count == parameterCount)
+      && (second == nil || secondMoment.count == parameterCount)
   }
 
   /// Moves `parameters` by one step. `update` points uphill (it lowers the loss when added); both have the
   /// number of values that the optimiser was made for.
   package mutating func apply(update: [Float], to parameters: inout [Float]) {
     precondition(update.count == parameters.count, "update and parameters have the same length")
+    let factor = schedule.factor(step: step)
     step += 1
     if weightDecay > 0 {
-      let keep = 1 - kind.learningRate * weightDecay
+      let keep = 1 - kind.learningRate * factor * weightDecay
       for index in parameters.indices { parameters[index] *= keep }
     }
     switch kind {
-    case .sgd(let rate):
+    case .sgd(let base):
+      let rate = base * factor
       for index in parameters.indices { parameters[index] += rate * update[index] }
-    case .momentum(let rate, let beta):
+    case .momentum(let base, let beta):
+      let rate = base * factor
       precondition(firstMoment.count == update.count, "the optimiser was made for this many parameters")
       for index in parameters.indices {
         firstMoment[index] = beta * firstMoment[index] + update[index]
         parameters[index] += rate * firstMoment[index]
       }
-    case .adam(let rate, let beta1, let beta2, let epsilon):
+    case .adam(let base, let beta1, let beta2, let epsilon):
+      let rate = base * factor
       precondition(firstMoment.count == update.count, "the optimiser was made for this many parameters")
       let firstCorrection = Float(1 - Self.power(Double(beta1), step))
       let secondCorrection = Float(1 - Self.power(Double(beta2), step))
@@ -117,6 +153,27 @@ package struct ServerOptimizer: Codable, Equatable, Sendable {
         secondMoment[index] = beta2 * secondMoment[index] + (1 - beta2) * update[index] * update[index]
         let spread = (secondMoment[index] / secondCorrection).squareRoot() + epsilon
         parameters[index] += rate * (firstMoment[index] / firstCorrection) / spread
+      }
+    case .yogi(let base, let beta1, let beta2, let epsilon):
+      precondition(firstMoment.count == update.count, "the optimiser was made for this many parameters")
+      let rate = base * factor
+      for index in parameters.indices {
+        let square = update[index] * update[index]
+        firstMoment[index] = beta1 * firstMoment[index] + (1 - beta1) * update[index]
+        let change = (1 - beta2) * square
+        if secondMoment[index] > square {
+          secondMoment[index] -= change
+        } else if secondMoment[index] < square {
+          secondMoment[index] += change
+        }
+        parameters[index] += rate * firstMoment[index] / (secondMoment[index].squareRoot() + epsilon)
+      }
+    case .adagrad(let base, let epsilon):
+      precondition(secondMoment.count == update.count, "the optimiser was made for this many parameters")
+      let rate = base * factor
+      for index in parameters.indices {
+        secondMoment[index] += update[index] * update[index]
+        parameters[index] += rate * update[index] / (secondMoment[index].squareRoot() + epsilon)
       }
     }
   }
@@ -134,11 +191,14 @@ package struct ServerOptimizer: Codable, Equatable, Sendable {
     return result
   }
 
-  private static func momentCount(of kind: Kind) -> Int {
+  /// Whether there is a first moment, and where the second one starts if there is one.
+  private static func moments(of kind: Kind) -> (hasFirst: Bool, second: Float?) {
     switch kind {
-    case .sgd: 0
-    case .momentum: 1
-    case .adam: 2
+    case .sgd: (false, nil)
+    case .momentum: (true, nil)
+    case .adam: (true, 0)
+    case .yogi(_, _, _, let epsilon): (true, epsilon * epsilon)
+    case .adagrad(_, let epsilon): (false, epsilon * epsilon)
     }
   }
 
@@ -148,9 +208,11 @@ package struct ServerOptimizer: Codable, Equatable, Sendable {
       throw .invalidSetting(
         name: "the weight decay", reason: "it must be at least 0 and below 1 / learning rate")
     }
-    let moments = Self.momentCount(of: kind)
-    guard step >= 0, moments >= 1 || firstMoment.isEmpty, moments >= 2 || secondMoment.isEmpty,
-      moments < 2 || firstMoment.count == secondMoment.count,
+    try schedule.validate()
+    let (hasFirst, second) = Self.moments(of: kind)
+    guard (0...Self.maximumSteps).contains(step), hasFirst || firstMoment.isEmpty,
+      second != nil || secondMoment.isEmpty,
+      !hasFirst || second == nil || firstMoment.count == secondMoment.count,
       firstMoment.allSatisfy(\.isFinite), secondMoment.allSatisfy({ $0.isFinite && $0 >= 0 })
     else { throw .invalidSetting(name: "the optimiser's saved state", reason: "it is malformed") }
   }

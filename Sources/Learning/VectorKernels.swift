@@ -36,8 +36,8 @@ enum VectorKernels {
     SIMD4<Int32>(0, 1, 2, 3) .>= SIMD4(repeating: Int32(width - count % width))
   }
 
-  /// Reads a value of every cache line, so that the lines arrive together: shuffled rows would be waited for one
-  /// after the other. Nothing for values that do not fit into the nearest cache.
+  /// Reads a value of every cache line, so that the lines arrive together: shuffled rows would be waited for
+  /// one after the other. Nothing for values that do not fit into the nearest cache.
   @inline(never)
   @discardableResult
   static func fetch(_ values: UnsafePointer<Float>, count: Int) -> UInt32 {
@@ -256,8 +256,8 @@ enum VectorKernels {
 
   // MARK: The logistic loss
 
-  /// deltas[r] = scale · (σ(logits[r]) − labels[r]): the derivative of the log loss. All buffers have room for
-  /// `count` rounded up to whole vectors. A NaN stays.
+  /// deltas[r] = scale · (σ(logits[r]) − labels[r]): the derivative of the log loss. All buffers have room
+  /// for `count` rounded up to whole vectors. A NaN stays.
   static func logisticDeltas(
     logits: UnsafePointer<Float>, labels: UnsafePointer<Float>, count: Int, scale: Float,
     into deltas: UnsafeMutablePointer<Float>
@@ -277,8 +277,8 @@ enum VectorKernels {
     return result.replacing(with: x, where: x .!= x)
   }
 
-  /// e^x for x ≤ 0: x = n·ln 2 + r with |r| ≤ ln 2 / 2, a polynomial for e^r (the Cephes library's `expf`) and
-  /// n added to the exponent. Below −87 it stays at e^−87.
+  /// e^x for x ≤ 0: x = n·ln 2 + r with |r| ≤ ln 2 / 2, a polynomial for e^r (the Cephes library's `expf`)
+  /// and n added to the exponent. Below −87 it stays at e^−87.
   @inline(__always)
   static func exponential(of exponent: Lanes) -> Lanes {
     let x = exponent.replacing(with: -87, where: exponent .< -87)

@@ -30,7 +30,8 @@ extension LabelledTable {
 
   private func dealSubjects(nodes: Int, seed: UInt64) throws(TableError) -> [String: Int] {
     let training = Set(records.lazy.filter { !$0.isHeldOut }.map(\.subject))
-    let heldOut = Set(records.lazy.filter(\.isHeldOut).map(\.subject))
+    // Who is on both sides is dealt once.
+    let heldOut = Set(records.lazy.filter(\.isHeldOut).map(\.subject)).subtracting(training)
     guard training.count >= nodes else {
       throw .tooFewSubjects(path: path, subjects: training.count, nodes: nodes)
     }

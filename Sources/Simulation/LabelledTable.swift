@@ -17,9 +17,9 @@ package struct LabelledTable: Sendable {
   package let schema: FeatureSchema
   /// The records in file order, without those set aside.
   package let records: [StoreRecord]
-  /// The label value that counts as positive.
+  /// The label value that counts as positive; empty where labels are numbers.
   package let positiveLabel: String
-  /// The other label value.
+  /// The other label value; empty where labels are numbers.
   package let negativeLabel: String
   /// How many training records were left out because their contributor is held out.
   package let setAsideRows: Int
@@ -32,21 +32,26 @@ package struct LabelledTable: Sendable {
   /// Reads a table.
   ///
   /// - Parameters:
-  ///   - label: The column of the target, with exactly two different values.
+  ///   - label: The column of the target, with exactly two different values unless `labelKind` is number.
+  ///   - labelKind: How the target is read.
   ///   - subject: The column that identifies the contributor; without it every record is its own contributor,
   ///     `record-<n>`, n from 0.
   ///   - store: A column by which `partition` keeps contributors together.
   ///   - testRows: The held-out record numbers (from 0); without them a fifth of the contributors is held
   ///     out, drawn with `holdOutSeed`.
+  ///   - splitsContributors: Whether a contributor may have records on both sides of `testRows`.
   ///   - categorical: Columns to take as categories although they look like numbers.
+  ///   - text: Columns of words.
   package init(
-    _ table: Table, label: String, subject: String? = nil, store: String? = nil,
-    testRows: Set<Int>? = nil, categorical: Set<String> = [], holdOutSeed: UInt64 = 0
+    _ table: Table, label: String, labelKind: TableData.LabelKind = .binary, subject: String? = nil,
+    store: String? = nil, testRows: Set<Int>? = nil, splitsContributors: Bool = false,
+    categorical: Set<String> = [], text: Set<String> = [], holdOutSeed: UInt64 = 0
   ) throws(TableError) {
     let roles = try Roles(table, label: label, subject: subject, store: store)
     for name in categorical.sorted() { _ = try table.index(of: name, role: "a categorical column") }
+    for name in text.sorted() { _ = try table.index(of: name, role: "a column of words") }
     let labels = try Self.requiredCells(table, column: roles.label, role: "label")
-    let values = try Self.labelValues(labels, table: table, column: label)
+    let (values, targets) = try Self.targets(labels, kind: labelKind, table: table, column: roles.label)
     let subjects =
       if let column = roles.subject {
         try Self.requiredCells(table, column: column, role: "subject")
@@ -58,10 +63,12 @@ package struct LabelledTable: Sendable {
         try Self.requiredCells(table, column: column, role: "store")
       } else { nil }
     let heldOut = try Self.heldOutSubjects(subjects, testRows: testRows, seed: holdOutSeed, table: table)
-    let features = try FeatureColumns(table, excluding: roles.all, categorical: categorical)
+    let bothSides = splitsContributors ? testRows : nil
+    let features = try FeatureColumns(table, excluding: roles.all, categorical: categorical, text: text)
 
     var kept: [Int] = []
-    for row in table.rows.indices where Self.isKept(row, subjects[row], testRows, heldOut) {
+    for row in table.rows.indices
+    where bothSides != nil || Self.isKept(row, subjects[row], testRows, heldOut) {
       kept.append(row)
     }
     path = table.path
@@ -72,9 +79,11 @@ package struct LabelledTable: Sendable {
     records = kept.map { row in
       StoreRecord(
         subject: subjects[row], values: features.values(of: table.rows[row]),
-        label: labels[row] == values.positive, isHeldOut: heldOut.contains(subjects[row]))
+        label: targets[row], isHeldOut: bothSides?.contains(row) ?? heldOut.contains(subjects[row]))
     }
-    notes = features.notes + Self.setAsideNote(table.rows.count - kept.count)
+    notes =
+      features.notes + Self.setAsideNote(table.rows.count - kept.count)
+      + (bothSides == nil ? [] : [Self.bothSidesNote])
   }
 
   /// A held-out contributor's record is kept if it is a test record or if contributors were drawn.
@@ -105,6 +114,28 @@ package struct LabelledTable: Sendable {
       cells.append(cell)
     }
     return cells
+  }
+
+  private static let bothSidesNote =
+    "The same contributors are in training and evaluation, with other records: metrics are about people who are "
+    + "already known."
+
+  /// The two values of the label, if it has two, and the target of every record.
+  private static func targets(
+    _ labels: [String], kind: TableData.LabelKind, table: Table, column: Int
+  ) throws(TableError) -> (values: (positive: String, negative: String), targets: [Float]) {
+    guard kind == .number else {
+      let values = try labelValues(labels, table: table, column: table.columns[column])
+      return (values, labels.map { $0 == values.positive ? 1 : 0 })
+    }
+    var targets: [Float] = []
+    for (record, cell) in labels.enumerated() {
+      guard let number = TextCell.number(cell), Float(number).isFinite else {
+        throw .labelNotNumeric(path: table.path, place: table.place(record: record, column: column))
+      }
+      targets.append(Float(number))
+    }
+    return (("", ""), targets)
   }
 
   private static func labelValues(
@@ -171,7 +202,9 @@ private struct FeatureColumns {
   let notes: [String]
   private let columns: [(index: Int, isNumeric: Bool)]
 
-  init(_ table: Table, excluding roles: Set<Int>, categorical: Set<String>) throws(TableError) {
+  init(
+    _ table: Table, excluding roles: Set<Int>, categorical: Set<String>, text: Set<String>
+  ) throws(TableError) {
     var columns: [(index: Int, isNumeric: Bool)] = []
     var notes: [String] = []
     for (index, name) in table.columns.enumerated() where !roles.contains(index) {
@@ -180,14 +213,19 @@ private struct FeatureColumns {
         notes.append("The column \(name.shortened.debugDescription) has no values and was dropped.")
         continue
       }
-      let isNumeric = !categorical.contains(name) && cells.allSatisfy { TextCell.number($0) != nil }
+      let isNumeric =
+        !categorical.contains(name) && !text.contains(name) && cells.allSatisfy { TextCell.number($0) != nil }
       columns.append((index, isNumeric))
     }
     guard !columns.isEmpty else { throw .noFeatures(path: table.path) }
     self.columns = columns
     self.notes = notes
     let described = columns.map { column in
-      FeatureColumn(name: table.columns[column.index], kind: column.isNumeric ? .numeric : .categorical)
+      FeatureColumn(
+        name: table.columns[column.index],
+        kind: column.isNumeric
+          ? .numeric
+          : text.contains(table.columns[column.index]) ? .text : .categorical)
     }
     do {
       schema = try FeatureSchema(columns: described)

@@ -50,12 +50,20 @@ package enum TableError: Error, Equatable, Sendable {
   case labelNotBinary(path: String, column: String, values: [String])
   /// A label that is no number where the rule of what is positive compares numbers.
   case labelNotNumber(path: String, place: TablePlace, rule: String)
+  /// A label is to be learned as a number but is none.
+  case labelNotNumeric(path: String, place: TablePlace)
+  /// A cell of the column that says what is held out is neither 0 nor 1.
+  case badHeldOutCell(path: String, place: TablePlace)
   /// An empty cell where a value is needed (label, subject, store).
   case cellMissing(path: String, place: TablePlace, role: String)
   /// A test row number that no record of the table has.
   case testRowOutOfRange(path: String, row: Int, rowCount: Int)
   /// No column is left to learn from.
   case noFeatures(path: String)
+  /// A query cannot be run or gives nothing.
+  case queryFailed(name: String, reason: String)
+  /// An idx file is cut off, too long, or has no values.
+  case idxDamaged(path: String)
   /// The columns left do not make a feature schema: too many, or a name too long.
   case unusableSchema(path: String, reason: LearningError)
 
@@ -179,6 +187,13 @@ extension TableError {
         + (values.count > 4 ? " and perhaps more." : ".")
     case .labelNotNumber(let path, let place, let rule):
       "\(path), \(place): the label is no number, so it cannot be compared (\(rule.shortened))."
+    case .labelNotNumeric(let path, let place):
+      "\(path), \(place): the label is no number, but label_is says number."
+    case .badHeldOutCell(let path, let place):
+      "\(path), \(place): what is held out must be 0 or 1."
+    case .queryFailed(let name, let reason): "\(name): the query failed: \(reason)."
+    case .idxDamaged(let path):
+      "\(path): the idx file is damaged: its length is not what its header says; copy or download it again."
     case .cellMissing(let path, let place, let role):
       "\(path), \(place): the \(role) is missing; fill it in or remove the record."
     case .testRowOutOfRange(let path, let row, let rowCount):

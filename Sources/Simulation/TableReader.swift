@@ -12,7 +12,19 @@ package enum TableReader {
   ///
   /// - Throws: `TableError` with the file, and the record and column where one is to blame.
   package static func read(path: String) throws(TableError) -> Table {
-    var parser = CSVParser(try readContent(path: path), path: path)
+    try read(path: path, columns: nil)
+  }
+
+  /// Reads a CSV file, or one of the idx format, plain or gzip. `columns` names the columns of a CSV file that has
+  /// no header.
+  static func read(path: String, columns: [String]?) throws(TableError) -> Table {
+    var bytes = try readContent(path: path)
+    if IDXFile.isIDX(bytes) { return try IDXFile.table(bytes, path: path) }
+    if let columns {
+      let header = columns.map { "\"" + $0.replacingOccurrences(of: "\"", with: "\"\"") + "\"" }
+      bytes = Array((header.joined(separator: ",") + "\n").utf8) + bytes
+    }
+    var parser = CSVParser(bytes, path: path)
     return try parser.parse()
   }
 

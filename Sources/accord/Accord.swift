@@ -18,7 +18,7 @@ struct Accord: AsyncParsableCommand {
         accord demo --data customers.csv --label Churn --subject CustomerID --epsilon 8
         accord ledger verify --data server-data
       """,
-    version: "accord 0.4.0 (protocol 2)",
+    version: "accord 0.5.0 (protocol 2)",
     subcommands: [
       DemoCommand.self, ServerCommand.self, NodeCommand.self, KeysCommand.self, TaskCommand.self,
       ModelCommand.self, PolicyCommand.self, OfficerCommand.self, ConsentCommand.self,

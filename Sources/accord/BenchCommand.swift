@@ -11,7 +11,7 @@ struct BenchCommand: AsyncParsableCommand {
     commandName: "bench", abstract: "Measure the product on this machine.",
     subcommands: [
       SecureAggregationBench.self, PrivacyBench.self, LedgerBench.self, WithdrawalBench.self,
-      SimulationBench.self,
+      SimulationBench.self, LearningBench.self,
     ])
 
   struct SecureAggregationBench: ParsableCommand {

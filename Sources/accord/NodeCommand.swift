@@ -194,18 +194,32 @@ enum ParentWatch {
 
 /// Columns of a table.
 struct TableOptions: ParsableArguments {
-  @Option(help: "Column with the outcome; two values.") var label: String
+  @Option(help: "Column with the outcome; two values, or numbers with --label-is number.") var label: String
+  @Option(help: "binary, or number: an amount, or a class counted from 0.") var labelIs = "binary"
   @Option(help: "Column that names the customer; without it each record is its own contributor.")
   var subject: String?
   @Option(help: "File with the 0-based numbers of the held-out records.") var testRows: String?
   @Option(help: "Numeric columns to read as categories.") var categorical: [String] = []
+  @Option(help: "Columns of words.") var text: [String] = []
+
+  func validate() throws {
+    guard TableData.LabelKind(rawValue: labelIs) != nil else {
+      throw ValidationError("--label-is is binary or number, not “\(labelIs)”")
+    }
+  }
 
   func read(_ file: String, store: String? = nil) throws -> LabelledTable {
     let table = try TableReader.read(path: file)
     let rows = try testRows.map { try TableReader.readRowNumbers(path: $0, rowCount: table.rows.count) }
     return try LabelledTable(
-      table, label: label, subject: subject, store: store, testRows: rows,
-      categorical: Set(categorical.flatMap { $0.split(separator: ",").map(String.init) }))
+      table, label: label, labelKind: TableData.LabelKind(rawValue: labelIs) ?? .binary, subject: subject,
+      store: store, testRows: rows, categorical: Self.names(categorical), text: Self.names(text))
+  }
+}
+
+extension TableOptions {
+  private static func names(_ options: [String]) -> Set<String> {
+    Set(options.flatMap { $0.split(separator: ",").map(String.init) })
   }
 }
 

@@ -24,7 +24,8 @@ struct SimulateCommand: AsyncParsableCommand {
         accord simulate compare results/a results/b
         accord simulate faults --seed 1 --seeds 100
       """,
-    subcommands: [Run.self, Compare.self, SimulateFaultsCommand.self], defaultSubcommand: Run.self)
+    subcommands: [Run.self, Compare.self, Table.self, SimulateFaultsCommand.self], defaultSubcommand: Run.self
+  )
 
   /// `accord simulate [run] FILE…`
   struct Run: ParsableCommand {

@@ -17,14 +17,19 @@ extension SimulateCommand {
         """)
     @Argument(help: "The --out directory of a sweep.") var first: String
     @Argument(help: "The --out directory of another.") var second: String
-    @Option(help: "auc, accuracy or logLoss; auc where all runs have it.") var metric: String?
+    @Option(
+      help:
+        "One of auc, accuracy, logLoss, averagePrecision, macroF1, calibrationError, rmse, mae, r2, recallAt10, ndcgAt10; the main one of the results."
+    ) var metric: String?
     @Flag(help: "Print JSON.") var json = false
     @Flag(help: "Print CSV.") var csv = false
 
     func validate() throws {
       if json, csv { throw ValidationError("--json and --csv exclude each other") }
       if let metric, SweepMetric(rawValue: metric) == nil {
-        throw ValidationError("--metric is auc, accuracy or logLoss, not “\(metric)”")
+        throw ValidationError(
+          "--metric is one of \(SweepMetric.allCases.map(\.rawValue).joined(separator: ", ")), not “\(metric)”"
+        )
       }
     }
 

@@ -10,7 +10,8 @@ enum SimulateTable {
   static func text(_ results: SweepResults, directory: String) -> String {
     let points = results.points
     let metric = results.mainMetric
-    var rows = [["point", metric.title, "over seeds", "log loss", "seconds", "guarantee"]]
+    let second = Self.second(metric, results)
+    var rows = [["point", metric.title, "over seeds", second.title, "seconds", "guarantee"]]
     for point in points.prefix(maximumRows) {
       let spread = point.spread(metric)
       let seconds = Spread(point.runs.map(\.outcome.cost.seconds))?.median
@@ -20,7 +21,7 @@ enum SimulateTable {
       rows.append([
         name(point, results), figure(spread?.median, 4),
         spread.map { figure($0.low, 4) + " – " + figure($0.high, 4) } ?? "–",
-        figure(point.spread(.logLoss)?.median, 4), figure(seconds, 2),
+        figure(point.spread(second)?.median, 4), figure(seconds, 2),
         strongest?.outcome.privacy.map { "\($0)" } ?? "none",
       ])
     }
@@ -36,6 +37,12 @@ enum SimulateTable {
     lines.append("\(seeds == 1 ? "One seed" : "Median over \(seeds) seeds"); held-out records.")
     lines.append("\(directory)/report.html  \(directory)/results.csv  \(directory)/results.json")
     return lines.joined(separator: "\n")
+  }
+
+  /// Another measure beside the main one.
+  private static func second(_ metric: SweepMetric, _ results: SweepResults) -> SweepMetric {
+    let wanted: [SweepMetric] = [.logLoss, .ndcgAt10, .rmse, .mae]
+    return wanted.first { $0 != metric && results.metrics.contains($0) } ?? .logLoss
   }
 
   private static func name(_ point: SweepPoint, _ results: SweepResults) -> String {

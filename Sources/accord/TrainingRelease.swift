@@ -40,7 +40,7 @@ struct TrainingRelease: AuditedRelease {
     return (
       Model(architecture: .multiLayerPerceptron(hidden: [hidden]), inputs: pipeline.featureCount),
       try TrainingBatch(
-        features: pipeline.encode(records.map(\.values)), labels: records.map { $0.label ? 1 : 0 },
+        features: pipeline.encode(records.map(\.values)), labels: records.map(\.label),
         contributorOffsets: offsets)
     )
   }

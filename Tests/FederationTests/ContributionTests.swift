@@ -87,7 +87,7 @@ import Testing
   @Test func `a segment that the stage of the model does not allow is refused`() throws {
     expectRefusal("fine statistics need agreed bounds") { _ = try build([.fine], stage: 0) }
     let batch = Consenting.admitted([try Consenting.candidate(1, [record(3)])])
-    expectRefusal("not agreed yet") { _ = try build([.update], stage: 0, training: batch) }
+    expectRefusal("no model to train yet") { _ = try build([.update], stage: 0, training: batch) }
     expectRefusal("not agreed yet") { _ = try build([.evaluation], stage: 1, heldOut: batch) }
   }
 

@@ -28,7 +28,8 @@ import Testing
     #expect(plan.segments.map(\.name) == [.update, .evaluation])
     for store in federation.stores {
       let encoded = try EncodedContributors(
-        training: store.training, heldOut: store.heldOut, pipeline: pipeline)
+        training: store.training, heldOut: store.heldOut, pipeline: pipeline,
+        architecture: artifact.architecture)
       var (one, other) = (RandomStream(testSeed: 5), RandomStream(testSeed: 5))
       let expected = try builder.build(training: store.training, heldOut: store.heldOut, random: &one)
       let actual = try builder.build(encoded, random: &other)
@@ -53,10 +54,14 @@ import Testing
     let task = federation.engine.task
     let builder = try ContributionBuilder(task: task, descriptor: descriptor, artifact: artifact)
     expectRefusal("pipeline") {
-      let encoded = try EncodedContributors(training: store.training, heldOut: nil, pipeline: other)
+      let encoded = try EncodedContributors(
+        training: store.training, heldOut: nil, pipeline: other,
+        architecture: artifact.architecture)
       _ = try builder.build(encoded, random: &random)
     }
-    let encoded = try EncodedContributors(training: store.training, heldOut: nil, pipeline: pipeline)
+    let encoded = try EncodedContributors(
+      training: store.training, heldOut: nil, pipeline: pipeline,
+      architecture: artifact.architecture)
     var foreign = task
     foreign.purpose = "something else"
     let foreignBuilder = try ContributionBuilder(task: foreign, descriptor: descriptor, artifact: artifact)

@@ -104,7 +104,7 @@ import Testing
     refuse("stage", stages[3]) { $0["stage"] = ["wisdom": [String: Any]()] }
     var artifact = stages[3]
     artifact.parameters.append(0)
-    expectRefusal("parameters, not") { _ = try ModelArtifact.decode(artifact.encode()) }
+    expectRefusal("must have 14 entries but has 15") { _ = try ModelArtifact.decode(artifact.encode()) }
     artifact = stages[0]
     artifact.parameters = [1]
     expectRefusal("parameters before a model") { _ = try ModelArtifact.decode(artifact.encode()) }

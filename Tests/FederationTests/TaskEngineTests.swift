@@ -28,7 +28,7 @@ import Testing
         parameters: federation.engine.artifact.parameters,
         features: pipeline.encode(subject.records.map(\.values)))
       let each = zip(scores, subject.records).map { score, record in
-        Foundation.log(1 + exp(Double(record.label ? -score : score)))
+        Foundation.log(1 + exp(Double(record.label == 1 ? -score : score)))
       }
       losses.append(each.reduce(0, +) / Double(each.count))
     }

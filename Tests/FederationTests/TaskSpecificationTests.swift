@@ -63,7 +63,7 @@ import Testing
       ("rounds", { $0.rounds = 0 }), ("rounds", { $0.rounds = 10_001 }),
       ("clipNorm", { $0.clipNorm = 0 }), ("clipNorm", { $0.clipNorm = .nan }),
       ("clipNorm", { $0.clipNorm = .infinity }), ("clipNorm", { $0.clipNorm = 1.1e6 }),
-      ("quantileBins", { $0.quantileBins = 0 }), ("quantileBins", { $0.quantileBins = 33 }),
+      ("quantileBins", { $0.quantileBins = 0 }), ("quantileBins", { $0.quantileBins = 129 }),
       ("statisticsShare", { $0.statisticsShare = 0 }), ("statisticsShare", { $0.statisticsShare = 0.51 }),
       ("statisticsShare", { $0.statisticsShare = .nan }),
       ("finalEvaluationShare", { $0.finalEvaluationShare = 0 }),

@@ -44,10 +44,13 @@ struct ReferenceTrainer {
   ) -> [Float] {
     let rows = Array(batch.contributorOffsets[contributor]..<batch.contributorOffsets[contributor + 1])
     let origin = start.map(Double.init)
-    guard case .fedAvg(let epochs, let batchSize, let learningRate) = algorithm else {
+    guard let settings = algorithm.descent else {
       return gradient(origin, batch, rows: rows).map { Float(-$0) }
     }
+    let (epochs, batchSize, learningRate) = (settings.epochs, settings.batchSize, settings.learningRate)
     var weights = origin
+    // How many steps' worth of gradients are in the displacement.
+    var worth = 0.0
     var order = rows
     var generator = SplitMix64(seed: seed)
     for _ in 0..<epochs {
@@ -55,10 +58,15 @@ struct ReferenceTrainer {
       for first in stride(from: 0, to: order.count, by: batchSize) {
         let chosen = Array(order[first..<min(first + batchSize, order.count)])
         let step = gradient(weights, batch, rows: chosen)
-        for index in weights.indices { weights[index] -= Double(learningRate) * step[index] }
+        for index in weights.indices {
+          let pulled = step[index] + Double(settings.proximal) * (weights[index] - origin[index])
+          weights[index] -= Double(learningRate) * pulled
+        }
+        worth += 1 - Double(learningRate) * Double(settings.proximal) * worth
       }
     }
-    return zip(weights, origin).map { Float($0 - $1) }
+    let factor = settings.normalise.map { Double($0) / worth } ?? 1
+    return zip(weights, origin).map { Float(($0 - $1) * factor) }
   }
 
   /// e^x by its series, halving first: no library that the fast path uses.

@@ -66,3 +66,13 @@ func total(_ vectors: [[Float]]) -> [Double] {
   for vector in vectors { for (index, value) in vector.enumerated() { sum[index] += Double(value) } }
   return sum
 }
+
+extension ModelArchitecture {
+  /// The units of a network's hidden layers.
+  var hiddenUnits: [Int] { (settings as? NetworkSettings)?.hidden ?? [] }
+
+  /// Where a network's parameters lie.
+  func layers(inputs: Int) -> [Layer] {
+    (Model(architecture: self, inputs: inputs).implementation as? NetworkModel)?.layers ?? []
+  }
+}

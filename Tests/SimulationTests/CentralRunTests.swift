@@ -173,7 +173,7 @@ import Testing
       refused {
         $0.clipNorm = nil; $0.budget.epsilon = 1
       })
-    #expect(refused { $0.quantileBins = 99 })
+    #expect(refused { $0.quantileBins = NumericEncoding.maximumBins + 1 })
     #expect(refused { $0.noiseCohort = 0 })
     #expect(refused { $0.dropoutPermille = 1000 })
     #expect(refused { $0.evaluateEvery = 0 })

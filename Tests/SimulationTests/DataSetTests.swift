@@ -31,7 +31,7 @@ struct `Public data sets` {
     #expect(data.schema.columns.count { $0.kind == .categorical } == 5)
     #expect(data.setAsideRows == 0 && data.notes.isEmpty)
     #expect(data.records.flatMap(\.values).count { $0 == .missing } == 1_856)
-    #expect(abs(Double(data.records.count { $0.label }) / 5_630 - 0.168) < 0.0005)
+    #expect(abs(Double(data.records.count { $0.isPositive }) / 5_630 - 0.168) < 0.0005)
     let shares = try data.partition(over: 10, seed: 1)
     #expect(shares.map(\.records.count).allSatisfy { abs($0 - 563) <= 1 })
   }
@@ -48,7 +48,7 @@ struct `Public data sets` {
     #expect(data.records.count { $0.isHeldOut } == 2_466)
     #expect(data.schema.columns.count == 16)
     #expect(data.positiveLabel == "TRUE")
-    #expect(abs(Double(data.records.count { $0.label }) / 12_330 - 0.155) < 0.0005)
+    #expect(abs(Double(data.records.count { $0.isPositive }) / 12_330 - 0.155) < 0.0005)
     let sizes = try data.partition(over: 9, seed: 0).map(\.records.count)
     #expect(sizes.max() == 4_780 && sizes.min() == 318)
     #expect(throws: TableError.self) { try data.partition(over: 10, seed: 0) }

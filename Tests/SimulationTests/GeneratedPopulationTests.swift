@@ -22,7 +22,7 @@ import Testing
     let records = (0..<3_000).flatMap(population.records)
     #expect(records.allSatisfy { $0.values.count == population.schema.columns.count })
     let heldOut = Double(records.count(where: \.isHeldOut)) / Double(records.count)
-    let churned = Double(records.count(where: \.label)) / Double(records.count)
+    let churned = Double(records.count(where: \.isPositive)) / Double(records.count)
     #expect(abs(heldOut - 0.2) < 0.04)
     #expect((0.15...0.32).contains(churned))
   }

@@ -15,7 +15,7 @@ import Testing
     let read = try labels([values[1], values[0], " \(values[1]) "])
     #expect(read.negativeLabel == values[0])
     #expect(read.positiveLabel == values[1])
-    #expect(read.records.map(\.label) == [true, false, true])
+    #expect(read.records.map(\.isPositive) == [true, false, true])
   }
 
   @Test func `refuses labels with one or three values and names them`() {

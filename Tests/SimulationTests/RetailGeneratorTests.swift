@@ -12,7 +12,12 @@ import Testing
   /// Everything that a training run sees, as one digest.
   private func digest(_ data: RetailData) -> String {
     let records = data.shares.flatMap(\.records)
-    let text = data.schema.columns.map { "\($0.name) \($0.kind.rawValue)" } + records.map { "\($0)" }
+    let text =
+      data.schema.columns.map { "\($0.name) \($0.kind.rawValue)" }
+      + records.map {
+        "StoreRecord(subject: \($0.subject.debugDescription), values: \($0.values), "
+          + "label: \($0.isPositive), isHeldOut: \($0.isHeldOut))"
+      }
     return Hash.blake2b(Array(text.joined(separator: "\n").utf8)).hex
   }
 
@@ -42,7 +47,7 @@ import Testing
   func `makes about a fifth churn, and stores differ`(seed: UInt64) throws {
     let data = try RetailGenerator(seed: seed).generate()
     func rate(_ records: [StoreRecord]) -> Double {
-      Double(records.count { $0.label }) / Double(records.count)
+      Double(records.count { $0.isPositive }) / Double(records.count)
     }
     let overall = rate(data.shares.flatMap(\.records))
     #expect((0.16...0.24).contains(overall))
@@ -62,7 +67,7 @@ import Testing
       areaUnderCurve(
         records.compactMap { record in
           guard case .number(let value) = record.values[column] else { return nil }
-          return (sign * value, record.label)
+          return (sign * value, record.isPositive)
         })
     }
     #expect(area(ratio, sign: 1) > 0.8)
@@ -81,7 +86,7 @@ import Testing
         let values = Dictionary(uniqueKeysWithValues: zip(names, record.values))
         let days = customer.purchases.map(\.day)
         #expect(record.subject == customer.subject)
-        #expect(record.label == customer.churned)
+        #expect(record.isPositive == customer.churned)
         #expect(days == days.sorted() && days.allSatisfy { (0..<365).contains($0) })
         #expect(customer.tenureDays >= 365 - (days.first ?? 0))
         #expect(values["recency_days"] == .number(Double(365 - (days.last ?? 0))))

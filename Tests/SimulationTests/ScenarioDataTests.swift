@@ -39,8 +39,10 @@ import Testing
     _ scratch: Scratch, _ partition: TableData.Partition, edit: (inout TableData) -> Void = { _ in }
   ) throws(ScenarioError) -> ScenarioData {
     var data = TableData(
-      file: "table.csv", label: "y", positive: LabelRule(">= 2"), subject: "who", categorical: [],
-      drop: ["id"], dropsIncomplete: false, testRows: nil, holdOutSeed: 0, partition: partition)
+      file: "table.csv", label: "y", labelKind: .binary, positive: LabelRule(">= 2"), subject: "who",
+      categorical: [], text: [], drop: ["id"], dropsIncomplete: false, testRows: nil,
+      splitsContributors: false,
+      holdOutSeed: 0, partition: partition)
     edit(&data)
     return try ScenarioData.load(
       DataSpecification(name: "people", source: .table(data)),
@@ -104,7 +106,7 @@ import Testing
     func unevenness(_ alpha: Double) throws -> Double {
       let spreads = try (1...20).map { seed in
         try records(load(scratch, .dirichlet(alpha: alpha, nodes: 6, seed: seed))).map { node in
-          Double(node.count { $0.label }) / Double(max(1, node.count))
+          Double(node.count { $0.isPositive }) / Double(max(1, node.count))
         }
       }
       return spreads.map { rates in rates.reduce(0) { $0 + abs($1 - 0.2) } / 6 }.reduce(0, +) / 20

@@ -57,6 +57,19 @@ let plainScenario = """
     #expect(table.partition == .iid(nodes: 10, seed: 1) && table.positive == nil && !table.dropsIncomplete)
   }
 
+  @Test func `reads local training with and without what holds it back`() throws {
+    func algorithm(_ rest: String) throws -> LocalAlgorithm? {
+      let local = "local: {epochs: 2, batch_size: 4, learning_rate: 0.5\(rest)}"
+      let text = plainScenario.replacing("local: fedsgd", with: local)
+      return try Scenario.read(text, file: "a.yaml").points.first?.setup.algorithm
+    }
+    let plain = LocalAlgorithm.fedAvg(epochs: 2, batchSize: 4, learningRate: 0.5)
+    #expect(try algorithm("") == plain && algorithm(", proximal: 0") == plain)
+    let settings = LocalSettings(
+      epochs: 2, batchSize: 4, learningRate: 0.5, proximal: 2, normalise: 10)
+    #expect(try algorithm(", proximal: 2, normalise: 10") == .local(settings))
+  }
+
   @Test func `takes a record as the unit where no column names the contributor`() throws {
     let text = plainScenario.replacing("  subject: customer\n", with: "")
     #expect(try Scenario.read(text, file: "a.yaml").points[0].setup.unit == .record)
@@ -82,11 +95,24 @@ let plainScenario = """
     ("clip: 1", "unit: node", 13, "only with aggregation: off"),
     ("clip: 1", "unit: client", 13, "must be one of customer, record, node, not client"),
     ("clip: 1", "statistics_share: 0.6", 13, "at most 0.5"),
-    ("rule: sgd", "rule: sdg", 10, "must be one of sgd, momentum, adam, not sdg; did you mean sgd?"),
+    (
+      "rule: sgd", "rule: sdg", 10,
+      "must be one of sgd, momentum, adam, yogi, adagrad, not sdg; did you mean sgd?"
+    ),
+    ("rounds: 5", "rounds: 5\n  schedule: {rule: cosine}", 9, "one of constant, linear, inverse-square-root"),
+    ("rule: sgd", "rule: adagrad, beta: 0.9", 10, "training.server.beta means nothing if rule is adagrad"),
     ("rule: sgd", "beta: 0.9, rule: sgd", 10, "training.server.beta means nothing if rule is sgd"),
     ("learning_rate: 1}", "learning_rate: 0}", 10, "above 0"),
     ("local: fedsgd", "local: fedavg", 9, "must be fedsgd or a table"),
     ("local: fedsgd", "local: {epochs: 1, batch_size: 4}", 9, "training.local.learning_rate is missing"),
+    (
+      "local: fedsgd", "local: {epochs: 1, batch_size: 4, learning_rate: 0.5, proximal: 2.1}", 9,
+      "at most 1 / learning_rate"
+    ),
+    (
+      "local: fedsgd", "local: {epochs: 1, batch_size: 4, learning_rate: 0.5, normalise: 0}", 9,
+      "from 1 to 1,000,000"
+    ),
     ("by: iid", "by: random", 6, "must be one of iid, column, dirichlet, contributor"),
     ("by: iid", "by: contributor", 6, "data.partition.nodes means nothing if by is contributor"),
     ("by: iid", "by: dirichlet", 6, "data.partition.alpha is missing"),
@@ -116,12 +142,64 @@ let plainScenario = """
     ("name: plain", "survivors: 0.2\ncorrupt: 0.3", 2, "corrupt must be below survivors"),
     ("name: plain", "aggregation: none", 1, "must be one of full, modelled, off, not none"),
     ("name: plain", "features: {quantile_bins: 0}", 1, "only with aggregation: off"),
-    ("name: plain", "model: deep", 1, "must be logistic or a table"),
+    ("name: plain", "model: deep", 1, "model must be logistic, a table"),
     ("name: plain", "model: {hidden: [0]}", 1, "from 1 to 8,192"),
     ("name: plain", "model: {hidden: []}", 1, "1 to 8 layers"),
     ("name: plain", "evaluation: {bins: 1}", 1, "from 2 to 4,096"),
     ("name: plain", "name: 'a", 14, "not YAML"),
+    ("label: bought", "label: bought\n  label_is: numeric", 5, "must be one of binary, number, not numeric"),
+    ("label: bought", "label: bought\n  label_is: number\n  positive: '= 1'", 6, "if label_is is number"),
+    ("label: bought", "label: bought\n  hold_out: records", 5, "needs test_rows or held_out"),
+    ("label: bought", "label: bought\n  hold_out: people", 5, "must be one of contributors, records"),
+    ("label: bought", "label: bought\n  test_rows: a.txt\n  held_out: h", 6, "keep one"),
+    ("label: bought", "label: bought\n  query: SELECT 1", 5, "needs tables, the files that it reads"),
+    ("file: shop.csv", "tables: {t: shop.csv}", 3, "data.query is missing"),
+    ("file: shop.csv", "tables: [shop.csv]\n  query: SELECT 1", 3, "must name files: {purchases: "),
+    ("file: shop.csv", "tables: {t: {fil: a.csv}}\n  query: SELECT 1", 3, "did you mean file?"),
+    ("file: shop.csv", "tables: {t: shop.csv}\n  query: DROP TABLE t", 4, "must begin with SELECT or WITH"),
+    ("file: shop.csv", "tables: {t: shop.csv}\n  query: SELECT random()", 4, "must not use random()"),
+    ("file: shop.csv", "file: a.csv\n  tables: {t: shop.csv}", 3, "both file and tables; keep one"),
   ]
+
+  /// What is wrong with models, training and robustness, in place of the file's first line.
+  static let modelMistakes: [(new: String, line: Int, says: String)] = [
+    ("model: {kind: tree}", 1, "one of linear, network, trees, recommendation; did you mean trees?"),
+    ("model: {kind: trees, hidden: [3]}", 1, "model.hidden means nothing if kind is trees"),
+    ("model: {kind: trees, dept: 3}", 1, "did you mean depth?"),
+    ("model: {kind: trees, objective: classes, classes: 3}", 1, "trees predict one number"),
+    ("model: {kind: trees, trees: 0}", 1, "model.trees must be a whole number from 1 to 4,096"),
+    ("model: {kind: network}", 1, "model.hidden is missing: the units of each hidden layer"),
+    ("model: {kind: network, hidden: [4], dropout: 0.95}", 1, "model.dropout must be from 0 to 0.9"),
+    ("model: {kind: network, hidden: [4], activation: tanh}", 1, "must be one of relu, gelu, not tanh"),
+    ("model: {kind: linear, objective: classes}", 1, "model.classes is missing: the number of classes"),
+    ("model: {kind: linear, delta: 2}", 1, "model.delta is for objective: huber; leave it out"),
+    ("model: {kind: linear, objective: huber}", 1, "evaluation.label_bound is missing"),
+    ("model: {kind: recommendation, items: 5}", 1, "model.feedback is missing: ratings or interactions"),
+    ("model: {kind: recommendation, feedback: ratings}", 1, "model.items is missing"),
+    ("attack: {share: 0.1, kind: flip-labels}", 1, "attack is simulated with aggregation: off alone"),
+    ("groups: {number: 3}", 1, "groups is simulated with aggregation: off alone"),
+    ("aggregation: off\nattack: {kind: flip-labels}", 2, "attack.share is missing"),
+    ("aggregation: off\nattack: {share: 0.1, kind: flip-labels, factor: 3}", 2, "means nothing if kind is"),
+    ("aggregation: off\nattack: {share: 0.6, kind: flip-labels}", 2, "a fraction from 0.0 to 0.5"),
+    ("aggregation: off\nattack: {share: 0.1, kind: scale-updates, factor: 1}", 2, "above 1 and at most 1e6"),
+    ("aggregation: off\ngroups: {combination: mean}", 2, "groups.number is missing"),
+    ("aggregation: off\ngroups: {number: 3, combination: mode}", 2, "one of mean, median, trimmed-mean"),
+    ("personalization: {method: fine-tuning}", 1, "is simulated with aggregation: off alone"),
+    (
+      "aggregation: off\npersonalization: {method: fine-tuning, epochs: 1, batch_size: 4}", 2,
+      "personalization.learning_rate is missing"
+    ),
+    ("reference: {task: a}", 1, "reference.goal is missing"),
+    ("reference: {metric: aucc}", 1, "did you mean auc?"),
+  ]
+
+  @Test(arguments: modelMistakes.indices)
+  func `names a mistake in a model with its line`(index: Int) {
+    let (new, line, says) = Self.modelMistakes[index]
+    let found = problems("name: plain", new)
+    let matches = found.contains { $0.hasPrefix("a.yaml:\(line): ") && $0.contains(says) }
+    #expect(matches, "\(new): \(found)")
+  }
 
   @Test(arguments: mistakes.indices)
   func `names a mistake with its line and what is allowed`(index: Int) {
@@ -259,7 +337,7 @@ let plainScenario = """
       let manifest = Set(DataManifest.standard.files.map(\.path))
       for point in scenario.points {
         guard case .table(let table) = point.data.source else { continue }
-        #expect(manifest.contains(table.file) && table.testRows.map(manifest.contains) != false)
+        #expect(table.files.allSatisfy(manifest.contains), "\(file): \(table.files)")
       }
     }
   }

@@ -33,7 +33,9 @@ enum FakeSweep {
       let auc =
         0.7 + 0.02 * cohort + 0.01 * Double(round) - (epsilon.isFinite ? 0.1 / epsilon : 0)
         + 0.001 * Double(setup.seed) + shift
-      return .init(auc: auc, accuracy: auc - 0.01, logLoss: 1 - auc, records: 100)
+      var metrics = RunOutcome.Metrics(records: 100)
+      (metrics.auc, metrics.accuracy, metrics.logLoss) = (auc, auc - 0.01, 1 - auc)
+      return metrics
     }
     let statement = PrivacyStatement(
       epsilon: epsilon, delta: setup.budget.delta, unit: setup.unit, relation: .addRemove,

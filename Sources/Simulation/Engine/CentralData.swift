@@ -15,6 +15,8 @@ struct CentralData: NodeBatches {
 
   /// The agreed features.
   let pipeline: FeaturePipeline
+  /// What is trained.
+  let model: Model
   /// What was sampled instead of taken whole.
   let notes: [String]
   private let population: any VirtualPopulation
@@ -39,17 +41,25 @@ struct CentralData: NodeBatches {
         "Metrics are those of the held-out records of \(Self.evaluationNodes) of \(population.nodeCount) nodes, "
           + "the same in every run.")
     }
-    pipeline = try ExactFeatures(population: population, nodes: sample, pool: pool, reducer: reducer)
-      .pipeline(quantileBins: setup.quantileBins)
+    let words = population.schema.columns.filter { $0.kind == .text }.map(\.name)
+    if setup.architecture.layout == .bins, !words.isEmpty {
+      notes.append("Trees do not learn from columns of words: \(words.joined(separator: ", ")).")
+    }
+    pipeline =
+      setup.architecture.layout == .items
+      ? try .items(schema: population.schema)
+      : try ExactFeatures(population: population, nodes: sample, pool: pool, reducer: reducer)
+        .pipeline(quantileBins: setup.quantileBins)
+    model = try Model(architecture: setup.architecture, pipeline: pipeline)
     self.population = population
     unit = setup.unit
-    let bytes = population.approximateRecordCount * pipeline.featureCount * 4
+    let bytes = population.approximateRecordCount * (model.shape.columns + 1) * 4
     let uses = setup.rounds.multipliedReportingOverflow(by: cohort)
     let isReused = uses.overflow || uses.partialValue >= population.nodeCount
     if bytes <= Self.largestKept, isReused {
-      let (pipeline, unit) = (pipeline, setup.unit)
+      let (pipeline, model, unit) = (pipeline, model, setup.unit)
       kept = try pool.map(population.nodeCount) {
-        try Self.encode(population.records(of: $0).filter { !$0.isHeldOut }, pipeline, unit)
+        try Self.encode(population.records(of: $0).filter { !$0.isHeldOut }, pipeline, model, unit)
       }
       guard kept?.contains(where: { $0 != nil }) == true else { throw CentralRunError.nothingToTrainOn }
     } else {
@@ -60,24 +70,54 @@ struct CentralData: NodeBatches {
 
   func training(of node: Int) throws -> TrainingBatch? {
     if let kept { return kept[node] }
-    return try Self.encode(population.records(of: node).filter { !$0.isHeldOut }, pipeline, unit)
+    return try Self.encode(population.records(of: node).filter { !$0.isHeldOut }, pipeline, model, unit)
   }
 
   /// The held-out records of the nodes, or of a sample of them if there are many: the same for every run on the
   /// population, so that the points of a sweep are measured on the same people.
-  func heldOut(pool: WorkerPool) throws -> HeldOutRecords {
+  func heldOut(pool: WorkerPool) throws -> any ModelEvaluation {
     let nodes = CohortSampler(seed: 0x6576_616c_7561_7465, nodeCount: population.nodeCount)
       .cohort(round: 0, size: Self.evaluationNodes)
-    let (pipeline, population) = (pipeline, population)
-    let batches = try pool.map(nodes.count) { index -> TrainingBatch? in
-      try Self.encode(population.records(of: nodes[index]).filter(\.isHeldOut), pipeline, .node)
+    let (pipeline, model, population) = (pipeline, model, population)
+    if let recommender = model.implementation as? MatrixFactorization {
+      let users = try pool.map(nodes.count) { index -> HeldOutUser? in
+        let records = try population.records(of: nodes[index])
+        guard let heldOut = try Self.encode(records.filter(\.isHeldOut), pipeline, model, .node) else {
+          return nil
+        }
+        let history = try Self.encode(records.filter { !$0.isHeldOut }, pipeline, model, .node)
+        return try HeldOutUser(node: nodes[index], history: history, heldOut: heldOut)
+      }.compactMap { $0 }
+      return try RecommendationEvaluation(recommender: recommender, users: users)
     }
-    return try HeldOutRecords(nodes: nodes, batches: batches, columns: pipeline.featureCount)
+    let batches = try pool.map(nodes.count) { index -> TrainingBatch? in
+      try Self.encode(population.records(of: nodes[index]).filter(\.isHeldOut), pipeline, model, .node)
+    }
+    return try HeldOutRecords(nodes: nodes, batches: batches, model: model)
+  }
+
+  /// Adapts a model on every node that has training and held-out records, and measures it there.
+  func personal(
+    _ method: Personalization, parameters: [Float], seed: UInt64, pool: WorkerPool
+  ) throws -> PersonalOutcome {
+    let (pipeline, model, population) = (pipeline, model, population)
+    let personalizer = Personalizer(method: method, model: model, parameters: parameters, seed: seed)
+    let nodes = CohortSampler(seed: 0x6576_616c_7561_7465, nodeCount: population.nodeCount)
+      .cohort(round: 0, size: Self.evaluationNodes)
+    let outcomes = try pool.map(nodes.count) { index -> Personalizer.NodeOutcome? in
+      let records = try population.records(of: nodes[index])
+      guard
+        let training = try Self.encode(records.filter { !$0.isHeldOut }, pipeline, model, .node),
+        let heldOut = try Self.encode(records.filter(\.isHeldOut), pipeline, model, .node)
+      else { return nil }
+      return try personalizer.run(training: training, heldOut: heldOut)
+    }.compactMap { $0 }
+    return Personalizer.outcome(outcomes, objective: model.objective)
   }
 
   /// The contributors of a node's records: adjacent records of one subject, each record, or all together.
   private static func encode(
-    _ records: [StoreRecord], _ pipeline: FeaturePipeline, _ unit: PrivacyUnit
+    _ records: [StoreRecord], _ pipeline: FeaturePipeline, _ model: Model, _ unit: PrivacyUnit
   ) throws -> TrainingBatch? {
     guard !records.isEmpty else { return nil }
     var offsets = [0]
@@ -92,8 +132,8 @@ struct CentralData: NodeBatches {
     }
     offsets.append(records.count)
     return try TrainingBatch(
-      features: pipeline.encode(records.map(\.values)), labels: records.map { $0.label ? 1 : 0 },
-      contributorOffsets: offsets)
+      features: pipeline.encode(records.map(\.values), as: model.shape.layout),
+      labels: records.map(\.label), contributorOffsets: offsets, objective: model.objective)
   }
 }
 
@@ -109,7 +149,7 @@ struct ExactFeatures {
     let coarse = CoarseStatistics(schema: population.schema)
     let first = try sum(dimension: coarse.dimension) { try coarse.contribution(of: $0) }
     guard first[coarse.dimension - 1] > 0 else { throw CentralRunError.nothingToTrainOn }
-    let bounds = try coarse.decode(sum: first, noiseStdDev: 0)
+    let bounds = try coarse.decode(sum: first, noiseStdDev: 0, quantileBins: max(quantileBins, 1))
     let fine = try FineStatistics(schema: population.schema, bounds: bounds)
     let second = try sum(dimension: fine.dimension) { try fine.contribution(of: $0) }
     return try fine.decode(sum: second, noiseStdDev: 0, quantileBins: max(quantileBins, 1))

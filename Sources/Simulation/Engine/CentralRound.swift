@@ -14,22 +14,23 @@ final class CentralRound: Sendable {
   /// What one worker has for itself: nobody else touches it while a round runs.
   private final class Bench: @unchecked Sendable {
     // Used by the worker of its number alone, and by the caller between rounds.
-    let worker: LocalWorker
-    let sum: ExactSum
+    let worker: any ContributionWorker
+    /// One for each group.
+    var sums: [ExactSum]
     var nodes = 0
     var training: Duration = .zero
 
-    init(worker: LocalWorker, sum: ExactSum) {
+    init(worker: any ContributionWorker, sums: [ExactSum]) {
       self.worker = worker
-      self.sum = sum
+      self.sums = sums
     }
   }
 
   /// The sum of a cohort's updates.
   struct Total {
-    /// In steps of the grid.
-    var integers: [Int64]
-    /// Contributors in the sum.
+    /// Of every group, in steps of the grid, with the number of its contributors.
+    var groups: [(values: [Int64], contributors: Int)]
+    /// Contributors in all sums.
     var contributors: Int
     /// Nodes with at least one of them.
     var nodes: Int
@@ -41,71 +42,135 @@ final class CentralRound: Sendable {
   private let pool: WorkerPool
   private let reducer: any SumReducer
   private let clipNorm: Float?
-  private let parameterCount: Int
+  private let attack: Attack?
+  private let poisoned: Set<Int>
+  private let groupCount: Int
 
-  init(trainer: LocalTrainer, clipNorm: Float?, pool: WorkerPool, reducer: any SumReducer) throws {
-    parameterCount = trainer.model.parameterCount
+  /// - Parameters:
+  ///   - attack: what the `poisoned` nodes do.
+  ///   - groups: sums that a cohort is split into, at least 1.
+  init(
+    model: Model, algorithm: LocalAlgorithm, clipNorm: Float?, attack: Attack? = nil, poisoned: Set<Int> = [],
+    groups: Int = 1, pool: WorkerPool, reducer: any SumReducer
+  ) throws {
     self.clipNorm = clipNorm
+    self.attack = attack
+    self.poisoned = poisoned
+    groupCount = groups
     self.pool = pool
     self.reducer = reducer
     // A factor of the clipping in single precision may round up.
-    let bound = clipNorm.map { $0 * 1.000_001 } ?? ExactSum.unclippedBound
+    let bound = (clipNorm.map { $0 * 1.000_001 } ?? ExactSum.unclippedBound) * (attack?.factor ?? 1)
     benches = try (0..<pool.workers).map { _ in
       Bench(
-        worker: try LocalWorker(trainer), sum: ExactSum(count: trainer.model.parameterCount, bound: bound))
+        worker: try model.makeWorker(algorithm: algorithm),
+        sums: (0..<groups).map { _ in ExactSum(count: 0, bound: bound) })
     }
   }
 
   /// Seconds of all workers in local training, clipping and adding.
   var trainingSeconds: Double { benches.reduce(0) { $0 + $1.training.inSeconds } }
 
-  /// What the integers of a total mean, over `divisor`.
+  /// The value of a step of the grid.
+  var unit: Double { benches[0].sums[0].value(of: 1) }
+
+  /// What the integers of a total of one group mean, over `divisor`.
   func means(of total: Total, noise: NoiseBuffer?, divisor: Double) -> [Float] {
-    benches[0].sum.means(
-      of: total.integers, noise: noise.map { UnsafeBufferPointer($0.values) }, divisor: divisor)
+    benches[0].sums[0].means(
+      of: total.groups[0].values, noise: noise.map { UnsafeBufferPointer($0.values) }, divisor: divisor)
   }
 
   /// Trains this process's share of the cohort from the same parameters, and adds up over all processes.
+  ///
+  /// - Parameter length: of a contributor's vector in this round.
   func total(
-    parameters: [Float], cohort: [Int], seed: UInt64, batches: some NodeBatches
+    parameters: [Float], length: Int, cohort: [Int], seed: UInt64, batches: some NodeBatches
   ) throws -> Total {
     for bench in benches {
-      bench.sum.reset()
+      for (group, sum) in bench.sums.enumerated() {
+        if sum.count == length {
+          sum.reset()
+        } else {
+          bench.sums[group] = ExactSum(count: length, bound: sum.bound)
+        }
+      }
       bench.nodes = 0
     }
     let share = cohort.share(of: reducer.rank, among: reducer.ranks)
-    let (benches, clipNorm) = (benches, clipNorm)
+    let (benches, clipNorm, attack, poisoned) = (benches, clipNorm, attack, poisoned)
+    let (groupCount, start0) = (groupCount, share.startIndex)
+    let order = groupCount > 1 ? Self.shuffled(cohort.count, seed: seed) : []
     let start = SharedParameters(parameters)
     let chunk = max(1, min(share.count / (pool.workers * 6), 64))
     try pool.run(share.count, chunk: chunk) { worker, items in
       let bench = benches[worker]
       let begin = ContinuousClock.now
       for item in items {
-        guard let batch = try batches.training(of: share[share.startIndex + item]) else { continue }
+        let node = share[start0 + item]
+        guard var batch = try batches.training(of: node) else { continue }
         bench.nodes += 1
-        try bench.worker.forEachUpdate(
+        let sum = bench.sums[groupCount > 1 ? order[start0 + item] % groupCount : 0]
+        let isPoisoned = poisoned.contains(node)
+        if isPoisoned, attack?.kind == .flipLabels { batch = try batch.flipped() }
+        let factor: Float = isPoisoned ? attack?.factor ?? 1 : 1
+        try bench.worker.forEachContribution(
           parameters: start.values, batch: batch, contributors: 0..<batch.contributorCount, seed: seed
         ) { _, update in
-          let update = UnsafeBufferPointer(update)
-          if let clipNorm { bench.sum.addClipped(update, to: clipNorm) } else { bench.sum.add(update) }
+          if factor != 1 {
+            if let clipNorm { clipL2(update, to: clipNorm) }
+            for index in update.indices { update[index] *= factor }
+            sum.add(UnsafeBufferPointer(update))
+          } else if let support = bench.worker.support {
+            sum.add(UnsafeBufferPointer(update), support: support, clippedTo: clipNorm)
+          } else if let clipNorm {
+            sum.addClipped(UnsafeBufferPointer(update), to: clipNorm)
+          } else {
+            sum.add(UnsafeBufferPointer(update))
+          }
         }
       }
       bench.training += ContinuousClock.now - begin
     }
-    let sum = benches[0].sum
-    for bench in benches.dropFirst() { sum.add(bench.sum) }
-    var integers = sum.integers
-    integers.append(contentsOf: [
-      Int64(sum.added), Int64(benches.reduce(0) { $0 + $1.nodes }), Int64(sum.zeroed),
-    ])
+    for bench in benches.dropFirst() {
+      for (sum, other) in zip(benches[0].sums, bench.sums) { sum.add(other) }
+    }
+    return try reduced(benches[0].sums, length: length)
+  }
+
+  /// The sums of all processes.
+  private func reduced(_ sums: [ExactSum], length: Int) throws -> Total {
+    var integers: [Int64] = []
+    integers.reserveCapacity((length + 1) * sums.count + 2)
+    for sum in sums {
+      integers.append(contentsOf: sum.integers)
+      integers.append(Int64(sum.added))
+    }
+    integers.append(Int64(benches.reduce(0) { $0 + $1.nodes }))
+    integers.append(sums.reduce(0) { $0 + Int64($1.zeroed) })
     try reducer.allReduce(&integers)
-    let contributors = Int(integers[parameterCount])
+    let groups = sums.indices.map { group in
+      let first = group * (length + 1)
+      return (
+        values: Array(integers[first..<first + length]), contributors: Int(integers[first + length])
+      )
+    }
+    let contributors = groups.reduce(0) { $0 + $1.contributors }
     guard contributors <= ExactSum.maximumCount else {
       throw CentralRunError.tooManyContributors(contributors, most: ExactSum.maximumCount)
     }
-    let (nodes, zeroed) = (Int(integers[parameterCount + 1]), Int(integers[parameterCount + 2]))
-    integers.removeLast(3)
-    return Total(integers: integers, contributors: contributors, nodes: nodes, zeroed: zeroed)
+    return Total(
+      groups: groups, contributors: contributors, nodes: Int(integers[integers.count - 2]),
+      zeroed: Int(integers[integers.count - 1]))
+  }
+
+  /// The numbers from 0, shuffled: the places of a cohort's nodes among its groups.
+  private static func shuffled(_ count: Int, seed: UInt64) -> [Int] {
+    var generator = SplitMix64(seed: seed ^ 0x6772_6f75_7073)
+    var order = Array(0..<count)
+    for index in stride(from: count - 1, to: 0, by: -1) {
+      order.swapAt(index, Int(generator.next() % UInt64(index + 1)))
+    }
+    return order
   }
 }
 

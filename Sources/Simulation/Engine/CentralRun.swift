@@ -1,3 +1,5 @@
+import Federation
+import Federation
 import Learning
 import Privacy
 
@@ -35,8 +37,7 @@ package struct CentralRun {
     let size = setup.cohortSize(of: population.nodeCount)
     let data = try CentralData(
       setup: setup, population: population, cohort: size, pool: pool, reducer: context.reducer)
-    let model = Model(architecture: setup.architecture, inputs: data.pipeline.featureCount)
-    try setup.architecture.validate(inputs: model.inputs)
+    let model = data.model
     let fitted = ContinuousClock.now
     let heldOut = try data.heldOut(pool: pool)
     let privacy = try privacy(cohort: size)
@@ -54,9 +55,8 @@ package struct CentralRun {
       zeroed += round.zeroed
       let begin = ContinuousClock.now
       var metrics: RunOutcome.Metrics?
-      if number % setup.evaluateEvery == 0 || number == setup.rounds {
-        let scores = try heldOut.scores(of: model, parameters: training.parameters, pool: pool)
-        metrics = heldOut.metrics(scores: scores)
+      if number % setup.evaluateEvery == 0 || number == setup.rounds || training.isFinished {
+        metrics = try heldOut.measure(parameters: training.parameters, pool: pool, nodeName: nil).all
       }
       rounds.append(
         RunOutcome.Round(
@@ -64,21 +64,33 @@ package struct CentralRun {
           epsilon: try privacy?.epsilon(rounds: number), model: training.digest))
       evaluation += ContinuousClock.now - begin
       try context.progress(number, setup.rounds)
+      if training.isFinished { break }
     }
-    let scores = try heldOut.scores(of: model, parameters: training.parameters, pool: pool)
+    let measured = try heldOut.measure(
+      parameters: training.parameters, pool: pool, nodeName: population.name)
+    let personalizing = ContinuousClock.now
+    let personal = try setup.personalization.map {
+      try data.personal($0, parameters: training.parameters, seed: setup.seed, pool: pool)
+    }
     var seconds = training.seconds
+    if personal != nil { seconds["personalize"] = (ContinuousClock.now - personalizing).inSeconds }
     seconds["features"] = (fitted - start).inSeconds
     seconds["evaluate"] = evaluation.inSeconds
+    var metrics = measured.all
+    metrics.betterNodes = personal?.betterShare
     return RunOutcome(
-      rounds: rounds, metrics: heldOut.metrics(scores: scores),
-      nodes: heldOut.nodeMetrics(scores: scores, name: population.name),
-      privacy: try privacy?.statement(rounds: setup.rounds), model: training.digest,
-      parameterCount: model.parameterCount,
+      rounds: rounds, metrics: metrics,
+      nodes: measured.nodes,
+      privacy: try privacy?.statement(rounds: rounds.count), model: training.digest,
+      parameterCount: training.parameters.count,
       cost: RunOutcome.Cost(
         seconds: (ContinuousClock.now - start).inSeconds, phaseSeconds: seconds,
-        uploadBytesPerRound: 4 * model.parameterCount, downloadBytesPerRound: 4 * model.parameterCount,
+        uploadBytesPerRound: 4 * training.longestContribution,
+        downloadBytesPerRound: 4 * training.parameters.count,
         bytesAreCounted: false, clientUpdates: training.updates),
-      notes: data.notes + notes(privacy: privacy, zeroed: zeroed))
+      notes: data.notes + notes(privacy: privacy, zeroed: zeroed, excluded: training.excludedGroups)
+        + (personal.map { [$0.sentence] } ?? []),
+      personal: personal)
   }
 
   private func privacy(cohort: Int) throws -> CentralPrivacy? {
@@ -90,7 +102,7 @@ package struct CentralRun {
       population: population.nodeCount, claim: setup.samplingClaim)
   }
 
-  private func notes(privacy: CentralPrivacy?, zeroed: Int) -> [String] {
+  private func notes(privacy: CentralPrivacy?, zeroed: Int, excluded: Int) -> [String] {
     var notes: [String] = []
     if privacy != nil {
       notes.append("Feature statistics and metrics are exact: ε does not cover them.")
@@ -99,6 +111,13 @@ package struct CentralRun {
       notes.append(
         "The noise is that of a cohort of \(noiseCohort) nodes, on the mean of the simulated cohort; so is ε."
       )
+    }
+    if let attack = setup.attack {
+      let count = attack.nodes(of: population.nodeCount, seed: setup.seed).count
+      notes.append("\(count) of \(population.nodeCount) nodes are poisoned.")
+    }
+    if excluded > 0 {
+      notes.append("\(excluded) sums of groups were longer than honest ones can be and left out.")
     }
     if zeroed > 0 {
       notes.append("\(zeroed) updates were not finite and counted as zeros: lower the learning rate.")
@@ -115,7 +134,28 @@ extension RunSetup {
     }
     try architecture.validate()
     try algorithm.validate()
+    try check(
+      architecture.layout == .dense || algorithm == .fedSGD, "the local algorithm",
+      "trees and recommenders take one gradient: choose fedsgd")
     try optimizer.validate()
+    try schedule.validate()
+    try personalization?.validate()
+    try check(
+      personalization == nil || architecture.layout == .dense, "the personalization",
+      "its local steps are those of linear models and networks")
+    try check(
+      attack.map { (0...500).contains($0.permille) && $0.factor <= Attack.largestFactor } ?? true,
+      "the attack",
+      "allowed are shares of 0 to 0.5 and factors up to 1e6")
+    try check(
+      attack?.kind != .flipLabels || architecture.objective == .binary, "the attack",
+      "labels can be flipped for two classes alone")
+    try check(
+      groups.map { (1...256).contains($0.count) && ($0.count >= 3 || $0.combination == .mean) } ?? true,
+      "the groups", "allowed are 1 to 256, and 3 at least for a median or a trimmed mean")
+    try check(
+      groups == nil || budget.epsilon == .infinity, "the groups",
+      "noise for every group is what aggregation: full would add; without it epsilon must be inf")
     try budget.validate()
     try check(nodeCount >= 1, "the population", "it has no nodes")
     try check((1...1_000_000).contains(rounds), "the number of rounds", "allowed are 1 to 1000000")

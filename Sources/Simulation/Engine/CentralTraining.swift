@@ -37,9 +37,14 @@ final class CentralTraining {
   private let pool: WorkerPool
   private let round: CentralRound
   private let noise: Noise?
-  private let noiseBuffer: NoiseBuffer?
+  private var noiseBuffer: NoiseBuffer?
   private let noiseSource: CentralNoise
   private var optimizer: ServerOptimizer
+  private let model: Model
+  /// The most coordinates that a contributor's vector had so far.
+  private(set) var longestContribution = 0
+  /// Groups that were left out of a step because their sum was impossible, over all rounds.
+  private(set) var excludedGroups = 0
 
   init(
     setup: RunSetup, model: Model, nodeCount: Int, noise: Noise?, pool: WorkerPool, reducer: any SumReducer
@@ -51,16 +56,20 @@ final class CentralTraining {
     let size = setup.cohortSize(of: nodeCount)
     sampler = CohortSampler(seed: setup.seed, nodeCount: nodeCount)
     dropouts = CohortSampler(seed: setup.seed ^ 0x6472_6f70_6f75_7473, nodeCount: max(size, 1))
-    parameters = model.architecture.initialParameters(inputs: model.inputs, seed: setup.seed)
+    self.model = model
+    parameters = model.initialParameters(seed: setup.seed)
     round = try CentralRound(
-      trainer: LocalTrainer(model: model, algorithm: setup.algorithm),
-      clipNorm: setup.clipNorm.map { Float($0) },
-      pool: pool, reducer: reducer)
+      model: model, algorithm: setup.algorithm, clipNorm: setup.clipNorm.map { Float($0) },
+      attack: setup.attack, poisoned: setup.attack?.nodes(of: nodeCount, seed: setup.seed) ?? [],
+      groups: setup.groups?.count ?? 1, pool: pool, reducer: reducer)
     noiseSource = CentralNoise(seed: setup.seed)
-    noiseBuffer = noise.map { _ in NoiseBuffer(count: model.parameterCount + 1) }
     optimizer = ServerOptimizer(
-      kind: setup.optimizer, weightDecay: setup.weightDecay, parameterCount: model.parameterCount)
+      kind: setup.optimizer, weightDecay: setup.weightDecay, schedule: setup.schedule,
+      parameterCount: parameters.count)
   }
+
+  /// Whether the model can take no further step, as trees that are all grown.
+  var isFinished: Bool { model.contributionLength(parameters: parameters) == 0 }
 
   /// Runs one round, from 1.
   func run(round number: Int, batches: some NodeBatches) throws -> Round {
@@ -69,8 +78,11 @@ final class CentralTraining {
     var generator = SplitMix64(seed: setup.seed ^ 0x7368_7566_666c_6573)
     generator = SplitMix64(seed: generator.next() &+ UInt64(number))
     let sampled = ContinuousClock.now
+    let length = model.contributionLength(parameters: parameters)
+    longestContribution = max(longestContribution, length)
+    if noise != nil, noiseBuffer?.count != length + 1 { noiseBuffer = NoiseBuffer(count: length + 1) }
     let total = try round.total(
-      parameters: parameters, cohort: cohort, seed: generator.next(), batches: batches)
+      parameters: parameters, length: length, cohort: cohort, seed: generator.next(), batches: batches)
     let trained = ContinuousClock.now
     if let noise, let noiseBuffer {
       // The mean is taken over those whose updates arrive, the guarantee over those who were drawn.
@@ -80,9 +92,7 @@ final class CentralTraining {
     let noised = ContinuousClock.now
     // With noise always: whether anybody contributed is as private as what they did.
     if total.contributors > 0 || noise != nil {
-      let update = round.means(
-        of: total, noise: noiseBuffer, divisor: divisor(of: total, cohort: cohort.count))
-      optimizer.apply(update: update, to: &parameters)
+      try step(total, cohort: cohort.count)
     }
     let end = ContinuousClock.now
     seconds["train"] = round.trainingSeconds
@@ -92,6 +102,21 @@ final class CentralTraining {
     seconds["step", default: 0] += (end - noised).inSeconds
     updates += total.contributors
     return Round(nodes: total.nodes, contributors: total.contributors, zeroed: total.zeroed)
+  }
+
+  private func step(_ total: CentralRound.Total, cohort: Int) throws {
+    if let groups = setup.groups {
+      let combined = try groups.combine(total.groups, clipNorm: setup.clipNorm, unit: round.unit)
+      excludedGroups += combined?.excluded ?? groups.count
+      guard let combined else { return }
+      try model.step(
+        mean: combined.mean, contributors: Double(combined.contributors), optimizer: &optimizer,
+        parameters: &parameters)
+      return
+    }
+    let divisor = divisor(of: total, cohort: cohort)
+    let mean = round.means(of: total, noise: noiseBuffer, divisor: divisor)
+    try model.step(mean: mean, contributors: divisor, optimizer: &optimizer, parameters: &parameters)
   }
 
   /// SHA-256 of the parameters as little-endian binary32, hex.

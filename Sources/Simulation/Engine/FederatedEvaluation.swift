@@ -11,8 +11,12 @@ struct FederatedEvaluation: Sendable {
   private let nodes: FederatedNodes
   private let work: NodeWork
   private let measuredNodes: Int
+  private let objective: Objective
 
-  init(population: any VirtualPopulation, nodes: FederatedNodes, work: NodeWork) {
+  init(
+    population: any VirtualPopulation, nodes: FederatedNodes, work: NodeWork, objective: Objective
+  ) {
+    self.objective = objective
     self.population = population
     self.nodes = nodes
     self.work = work
@@ -64,11 +68,7 @@ struct FederatedEvaluation: Sendable {
   }
 
   private func metrics(_ parts: [Scored]) -> RunOutcome.Metrics {
-    let scores = parts.flatMap(\.scores)
-    let labels = parts.flatMap(\.labels)
-    return RunOutcome.Metrics(
-      auc: ExactMetrics.auc(scores: scores, labels: labels),
-      accuracy: ExactMetrics.accuracy(scores: scores, labels: labels) ?? 0,
-      logLoss: ExactMetrics.logLoss(scores: scores, labels: labels) ?? 0, records: labels.count)
+    RunOutcome.Metrics(
+      objective: objective, scores: parts.flatMap(\.scores), labels: parts.flatMap(\.labels))
   }
 }

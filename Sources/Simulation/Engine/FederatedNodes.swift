@@ -46,11 +46,14 @@ final class FederatedNodes: Sendable {
   }
 
   /// The node's rows under a pipeline, which does not change within a run.
-  func rows(of node: Int, _ pipeline: FeaturePipeline) throws -> EncodedContributors {
+  func rows(
+    of node: Int, _ pipeline: FeaturePipeline
+  ) throws -> EncodedContributors {
     if let rows = kept.withLock({ $0.rows[node] }) { return rows }
     let batches = try batches(of: node)
     let rows = try EncodedContributors(
-      training: batches.training, heldOut: batches.heldOut, pipeline: pipeline)
+      training: batches.training, heldOut: batches.heldOut, pipeline: pipeline,
+      architecture: task.architecture)
     let bytes = population.approximateRecordCount.multipliedReportingOverflow(
       by: MemoryLayout<Float>.size * (pipeline.featureCount + 1))
     if !bytes.overflow, bytes.partialValue <= Self.mostBytes {

@@ -71,7 +71,8 @@ struct FederatedLoop {
     nodes = FederatedNodes(population, task: task.task)
     work = NodeWork(workers: context.workers, clock: clock)
     streams = SimulatedStreams(seed: setup.seed)
-    evaluation = FederatedEvaluation(population: population, nodes: nodes, work: work)
+    evaluation = FederatedEvaluation(
+      population: population, nodes: nodes, work: work, objective: setup.architecture.objective)
     wire = FederatedWire(task: task, nodes: nodes, work: work, streams: streams)
     engine = TaskEngine(task: task.task)
     accounts = task.task.populationBudgets.mapValues { BudgetAccount(budget: $0) }

@@ -65,8 +65,10 @@ package struct FederatedTask: Sendable {
     task = TaskSpecification(
       id: Self.id, purpose: Self.purpose, schema: schema, architecture: setup.architecture,
       algorithm: setup.algorithm, optimizer: setup.optimizer, rounds: setup.rounds, clipNorm: clipNorm,
-      weightDecay: setup.weightDecay, quantileBins: setup.quantileBins,
-      evaluationBins: setup.evaluationBins, statisticsShare: setup.statisticsShare,
+      schedule: setup.schedule == .constant ? nil : setup.schedule, weightDecay: setup.weightDecay,
+      quantileBins: setup.quantileBins,
+      evaluationBins: setup.evaluationBins, labelBound: setup.labelBound,
+      statisticsShare: setup.statisticsShare,
       finalEvaluationShare: setup.finalEvaluationShare, unit: setup.unit, trainingBudget: setup.budget,
       evaluationBudget: setup.budget, minimumCohort: planned, minimumSurvivors: survivors,
       corruptPermille: setup.corruptPermille,

@@ -1,25 +1,10 @@
+package import Learning
 package import Privacy
 
 /// What a run gave. Everything but `cost` is the same on every machine.
 package struct RunOutcome: Codable, Equatable, Sendable {
   /// Exact metrics of a model on the held-out records: what the researcher may see and a deployment may not.
-  package struct Metrics: Codable, Equatable, Sendable {
-    /// Area under the ROC curve; nil if only one class is held out.
-    package var auc: Double?
-    /// Fraction of records on the right side of 0.5.
-    package var accuracy: Double
-    /// Mean log loss, in nats.
-    package var logLoss: Double
-    /// Held-out records.
-    package var records: Int
-
-    package init(auc: Double?, accuracy: Double, logLoss: Double, records: Int) {
-      self.auc = auc
-      self.accuracy = accuracy
-      self.logLoss = logLoss
-      self.records = records
-    }
-  }
+  package typealias Metrics = PredictionMetrics
 
   /// One training round.
   package struct Round: Codable, Equatable, Sendable {
@@ -111,13 +96,18 @@ package struct RunOutcome: Codable, Equatable, Sendable {
   /// What a deployment would have seen of the final model: AUC from a noised histogram; nil if it sees none.
   package var privateAUC: Double?
 
+  /// What nodes' own models gave, if they adapted the final one.
+  package var personal: PersonalOutcome?
+
   /// The most nodes whose metrics are kept one by one.
   package static let maximumNodes = 1_000
 
   package init(
     rounds: [Round], metrics: Metrics, nodes: [Node], privacy: PrivacyStatement?, model: String,
-    parameterCount: Int, cost: Cost, notes: [String], privateAUC: Double? = nil
+    parameterCount: Int, cost: Cost, notes: [String], privateAUC: Double? = nil,
+    personal: PersonalOutcome? = nil
   ) {
+    self.personal = personal
     self.rounds = rounds
     self.metrics = metrics
     self.nodes = nodes

@@ -45,6 +45,10 @@ package struct RunSetup: Codable, Equatable, Sendable {
   package var algorithm: LocalAlgorithm
   /// What the server does with the mean update.
   package var optimizer: ServerOptimizer.Kind
+  /// How the server's learning rate changes from round to round.
+  package var schedule: LearningRateSchedule
+  /// Bound on the absolute value of labels and errors in private evaluations; for models that predict numbers.
+  package var labelBound: Double?
   /// Decoupled weight decay of the server.
   package var weightDecay: Float
   /// Quantile bins of a numeric column; 0 standardises it instead (only with `aggregation: off`).
@@ -75,17 +79,26 @@ package struct RunSetup: Codable, Equatable, Sendable {
   package var corruptPermille: Int
   /// Fraction of a cohort, in thousandths, that the run loses in each round before its upload.
   package var dropoutPermille: Int
+  /// What poisoned nodes do; nil if all are honest.
+  package var attack: Attack?
+  /// How a cohort is split into groups against poisoned nodes; nil for one sum.
+  package var groups: RobustGroups?
+  /// How every node adapts the final model to its own records; nil for not at all.
+  package var personalization: Personalization?
   /// Held-out records are measured after every so many rounds and after the last.
   package var evaluateEvery: Int
 
   package init(
     name: String, seed: UInt64 = 1, rounds: Int, cohort: Cohort = .all, architecture: ModelArchitecture,
-    algorithm: LocalAlgorithm, optimizer: ServerOptimizer.Kind, weightDecay: Float = 0,
+    algorithm: LocalAlgorithm, optimizer: ServerOptimizer.Kind,
+    schedule: LearningRateSchedule = .constant, labelBound: Double? = nil, weightDecay: Float = 0,
     quantileBins: Int = 8, evaluationBins: Int = 18, clipNorm: Double?, budget: PrivacyBudget,
     unit: PrivacyUnit = .customer, noiseCohort: Int? = nil, samplingClaim: SamplingClaim = .none,
     aggregation: Aggregation = .modelled,
     statisticsShare: Double = 0.08, finalEvaluationShare: Double = 0.25, survivorPermille: Int = 1000,
-    corruptPermille: Int = 0, dropoutPermille: Int = 0, evaluateEvery: Int = 1
+    corruptPermille: Int = 0, dropoutPermille: Int = 0, attack: Attack? = nil, groups: RobustGroups? = nil,
+    personalization: Personalization? = nil,
+    evaluateEvery: Int = 1
   ) {
     self.name = name
     self.seed = seed
@@ -94,6 +107,8 @@ package struct RunSetup: Codable, Equatable, Sendable {
     self.architecture = architecture
     self.algorithm = algorithm
     self.optimizer = optimizer
+    self.schedule = schedule
+    self.labelBound = labelBound
     self.weightDecay = weightDecay
     self.quantileBins = quantileBins
     self.evaluationBins = evaluationBins
@@ -108,6 +123,9 @@ package struct RunSetup: Codable, Equatable, Sendable {
     self.survivorPermille = survivorPermille
     self.corruptPermille = corruptPermille
     self.dropoutPermille = dropoutPermille
+    self.attack = attack
+    self.groups = groups
+    self.personalization = personalization
     self.evaluateEvery = evaluateEvery
   }
 }

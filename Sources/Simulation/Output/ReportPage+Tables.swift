@@ -76,7 +76,7 @@ extension ReportPage {
   private func sentences(_ panels: [SweepPanel], _ metric: SweepMetric) -> [String] {
     panels.compactMap { panel in
       guard let base = panel.reference?.spread(metric)?.median else { return nil }
-      let sign = metric == .logLoss ? -1.0 : 1.0
+      let sign = metric.isLoss ? -1.0 : 1.0
       let near = panel.drawn.filter { item in
         item.point.spread(metric).map { sign * (base - $0.median) <= 0.01 } ?? false
       }.min { $0.point.setup.budget.epsilon < $1.point.setup.budget.epsilon }
@@ -190,15 +190,15 @@ extension ReportPage {
   // MARK: Every point
 
   var everyPoint: String {
-    let titles = [
-      "point", "guarantee", "AUC", "accuracy", "log loss", "AUC a deployment would see", "rounds",
-    ]
+    let measured = results.metrics
+    let titles =
+      ["point", "guarantee"] + measured.map(\.title) + ["AUC a deployment would see", "rounds"]
     let head = titles.enumerated().map { HTMLText.element("th", $1, class: $0 < 2 ? nil : "n") }.joined()
     let rows = results.points.map { point -> String in
       let run = point.runs.max { ($0.outcome.privacy?.epsilon ?? 0) < ($1.outcome.privacy?.epsilon ?? 0) }
       let seen = Spread(point.runs.compactMap(\.outcome.privateAUC))
       let rounds = Set(point.runs.map(\.outcome.rounds.count)).sorted().map(String.init)
-      let metrics = SweepMetric.allCases.map { metric -> String in
+      let metrics = measured.map { metric -> String in
         guard let spread = point.spread(metric) else { return "–" }
         let deviation = spread.deviation.map { " ± " + FigureText.fixed($0, 4) } ?? ""
         return FigureText.fixed(spread.mean, 4) + deviation

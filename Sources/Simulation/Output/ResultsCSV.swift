@@ -10,7 +10,9 @@ package enum ResultsCSV {
     "auc", "accuracy", "log_loss", "held_out", "auc_nodes_p10", "auc_nodes_p50", "auc_nodes_p90",
     "accuracy_nodes_p10", "accuracy_nodes_p50", "accuracy_nodes_p90", "private_auc", "parameters", "seconds",
     "upload_bytes_per_round", "download_bytes_per_round", "bytes_counted", "client_updates", "model",
-    "run", "notes",
+    "run", "average_precision", "macro_f1", "calibration_error", "rmse", "mae", "r2", "recall_at_10",
+    "ndcg_at_10", "better_nodes", "main_metric", "main_nodes_p10", "main_nodes_p50", "main_nodes_p90",
+    "notes",
   ]
 
   /// The file's text: RFC 4180, a header, line feeds.
@@ -56,10 +58,16 @@ package enum ResultsCSV {
       number(outcome.privateAUC), "\(outcome.parameterCount)",
       String(format: "%.3f", cost.seconds),
       "\(cost.uploadBytesPerRound)", "\(cost.downloadBytesPerRound)", "\(cost.bytesAreCounted)",
-      "\(cost.clientUpdates)", outcome.model, run.digest, outcome.notes.joined(separator: " "),
+      "\(cost.clientUpdates)", outcome.model, run.digest,
     ]
     return [results.scenario.name] + run.values + asked + proved + plan + metrics + quantiles(.auc)
       + quantiles(.accuracy) + rest
+      + [
+        SweepMetric.averagePrecision, .macroF1, .calibrationError, .rmse, .mae, .r2, .recallAt10, .ndcgAt10,
+        .betterNodes,
+      ]
+      .map { number($0.of(outcome.metrics)) } + [results.mainMetric.rawValue] + quantiles(results.mainMetric)
+      + [outcome.notes.joined(separator: " ")]
   }
 
   private static func number(_ value: Double?) -> String {

@@ -54,10 +54,10 @@ package struct SweepComparison: Codable, Equatable, Sendable {
 
   /// Compares two sweeps.
   ///
-  /// - Parameter metric: nil for AUC where every run of both has it, else accuracy.
+  /// - Parameter metric: nil for the main metric of both where it is one, else accuracy.
   package init(_ first: SweepResults, _ second: SweepResults, metric: SweepMetric? = nil) {
     let chosen =
-      metric ?? (first.mainMetric == .auc && second.mainMetric == .auc ? .auc : .accuracy)
+      metric ?? (first.mainMetric == second.mainMetric ? first.mainMetric : .accuracy)
     self.metric = chosen.title
     let left = Self.named(first)
     let right = Self.named(second)

@@ -34,7 +34,7 @@ struct SweepPanel {
 struct SweepPlots {
   let metric: SweepMetric
 
-  private var bounds: ClosedRange<Double> { metric == .logLoss ? 0...Double.greatestFiniteMagnitude : 0...1 }
+  private var bounds: ClosedRange<Double> { metric.bounds }
 
   /// The figures that the panels of one scale must hold, with room above for the name of the line without
   /// noise.

@@ -1,4 +1,5 @@
 import Foundation
+import Learning
 import Privacy
 
 /// The spread of one figure over the seeds of a point.
@@ -37,7 +38,9 @@ package struct Spread: Equatable, Sendable {
 
 /// A measure of a model on held-out records.
 package enum SweepMetric: String, CaseIterable, Sendable {
-  case auc, accuracy, logLoss
+  case auc, accuracy, logLoss, averagePrecision, macroF1, calibrationError, rmse, mae, r2, recallAt10,
+    ndcgAt10
+  case betterNodes
 
   /// What people call it.
   package var title: String {
@@ -45,6 +48,15 @@ package enum SweepMetric: String, CaseIterable, Sendable {
     case .auc: "AUC"
     case .accuracy: "accuracy"
     case .logLoss: "log loss"
+    case .averagePrecision: "average precision"
+    case .macroF1: "macro F1"
+    case .calibrationError: "calibration error"
+    case .rmse: "RMSE"
+    case .mae: "MAE"
+    case .r2: "R²"
+    case .recallAt10: "recall@10"
+    case .ndcgAt10: "NDCG@10"
+    case .betterNodes: "better nodes"
     }
   }
 
@@ -54,8 +66,39 @@ package enum SweepMetric: String, CaseIterable, Sendable {
     case .auc: metrics.auc
     case .accuracy: metrics.accuracy
     case .logLoss: metrics.logLoss
+    case .averagePrecision: metrics.averagePrecision
+    case .macroF1: metrics.macroF1
+    case .calibrationError: metrics.calibrationError
+    case .rmse: metrics.rmse
+    case .mae: metrics.mae
+    case .r2: metrics.r2
+    case .recallAt10: metrics.recallAt10
+    case .ndcgAt10: metrics.ndcgAt10
+    case .betterNodes: metrics.betterNodes
     }
   }
+
+  /// Whether less is better.
+  package var isLoss: Bool {
+    switch self {
+    case .logLoss, .calibrationError, .rmse, .mae: true
+    case .auc, .accuracy, .averagePrecision, .macroF1, .r2, .recallAt10, .ndcgAt10, .betterNodes: false
+    }
+  }
+
+  /// The values that it can have.
+  package var bounds: ClosedRange<Double> {
+    switch self {
+    case .logLoss, .rmse, .mae: 0...Double.greatestFiniteMagnitude
+    case .r2: -Double.greatestFiniteMagnitude...1
+    case .auc, .accuracy, .averagePrecision, .macroF1, .calibrationError, .recallAt10, .ndcgAt10,
+      .betterNodes:
+      0...1
+    }
+  }
+
+  /// Which measure says most, in this order.
+  static let main: [SweepMetric] = [.auc, .recallAt10, .accuracy, .r2, .rmse]
 }
 
 /// All seeds of one combination of swept values.
@@ -99,9 +142,14 @@ extension SweepResults {
     }
   }
 
-  /// The metric that the report shows: AUC where every run has it, else accuracy.
+  /// The metric that the report shows: AUC where every run has it, else the next that all have.
   package var mainMetric: SweepMetric {
-    runs.allSatisfy { $0.outcome.metrics.auc != nil } ? .auc : .accuracy
+    SweepMetric.main.first { metric in runs.allSatisfy { metric.of($0.outcome.metrics) != nil } } ?? .accuracy
+  }
+
+  /// The metrics that some run has.
+  package var metrics: [SweepMetric] {
+    SweepMetric.allCases.filter { metric in runs.contains { metric.of($0.outcome.metrics) != nil } }
   }
 }
 

@@ -15,6 +15,8 @@ package struct SweepResults: Codable, Equatable, Sendable {
     package var sha256: String
     /// The file's text.
     package var text: String
+    /// What its results are compared with.
+    package var reference: ScenarioReference?
   }
 
   /// What computed.
@@ -101,7 +103,7 @@ package struct SweepResults: Codable, Equatable, Sendable {
     format = Self.currentFormat
     self.scenario = ScenarioFacts(
       name: scenario.name, file: (scenario.file as NSString).lastPathComponent, summary: scenario.summary,
-      sha256: scenario.digest, text: scenario.text)
+      sha256: scenario.digest, text: scenario.text, reference: scenario.reference)
     environment = Environment(accord: plan.version)
     self.command = command
     axes = scenario.axes

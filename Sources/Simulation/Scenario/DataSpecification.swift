@@ -23,26 +23,51 @@ package struct DataSpecification: Codable, Equatable, Sendable {
 
 /// A CSV file and the roles of its columns.
 package struct TableData: Codable, Equatable, Sendable {
-  /// The file: absolute, or relative to the scenario file or to the data directory.
+  /// The file: absolute, or relative to the scenario file or to the data directory. With `query` a name for its
+  /// result.
   package var file: String
+  /// How the records are made from several files; nil for the file itself.
+  package var query: TableQuery?
   /// The column of the target.
   package var label: String
+  /// How cells of the label are read.
+  package var labelKind: LabelKind
   /// What counts as positive; nil leaves it to the two values themselves (`LabelledTable`).
   package var positive: LabelRule?
   /// The column that names the contributor; nil if every record is its own.
   package var subject: String?
   /// Columns to take as categories although they look like numbers.
   package var categorical: [String]
+  /// Columns of words.
+  package var text: [String]
   /// Columns that are not learned from.
   package var drop: [String]
   /// Leave out records without a label, contributor or store instead of refusing the file.
   package var dropsIncomplete: Bool
-  /// A file of held-out record numbers; nil holds a fifth of the contributors out.
+  /// A file of held-out record numbers; nil, without `heldOutColumn`, holds a fifth of the contributors out.
   package var testRows: String?
+  /// A column with 1 for held-out records and 0 for others, never learned from.
+  package var heldOutColumn: String?
+  /// Whether a contributor may have records on both sides: a split by time or by record. Else who has a held-out
+  /// record is held out entirely.
+  package var splitsContributors: Bool
   /// Of the held-out contributors, where no file lists them.
   package var holdOutSeed: UInt64
   /// How contributors are spread over nodes.
   package var partition: Partition
+
+  /// How cells of the label are read.
+  package enum LabelKind: String, Codable, Equatable, Sendable, CaseIterable {
+    /// Two values, one of which is positive.
+    case binary
+    /// Numbers: amounts, or classes counted from 0.
+    case number
+  }
+
+  /// Every file that is read.
+  package var files: [String] {
+    (query?.tables.map(\.file) ?? [file]) + (testRows.map { [$0] } ?? [])
+  }
 
   /// How contributors are spread over nodes. Every one is on one node.
   package enum Partition: Codable, Equatable, Sendable {

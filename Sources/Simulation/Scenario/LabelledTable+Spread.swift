@@ -72,7 +72,9 @@ extension LabelledTable {
     }
     var votes: [String: (balance: Int, isHeldOut: Bool)] = [:]
     for record in records {
-      votes[record.subject, default: (0, record.isHeldOut)].balance += record.label ? 1 : -1
+      votes[record.subject, default: (0, true)].balance += record.isPositive ? 1 : -1
+      // Who is on both sides counts as somebody to train on.
+      if !record.isHeldOut { votes[record.subject]?.isHeldOut = false }
     }
     var draws = SeededDraws(seed: seed, purpose: "dirichlet partition")
     var training = [[String]](repeating: [], count: nodes)

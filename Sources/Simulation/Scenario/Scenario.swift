@@ -56,6 +56,8 @@ package struct Scenario: Equatable, Sendable {
   package let points: [Point]
   /// The seeds of every point.
   package let seeds: [UInt64]
+  /// What results are compared with.
+  package let reference: ScenarioReference?
 
   /// The largest scenario file.
   package static let maximumBytes = 200_000
@@ -97,6 +99,7 @@ package struct Scenario: Equatable, Sendable {
     let name = reader.text(top, "name", maximum: 64) ?? ScenarioReader.stem(file)
     let summary = reader.text(top, "description")
     let seeds = changes.seeds ?? reader.seedList(top)
+    let reference = reader.reference(top)
     let axes = reader.axes(top)
     let count = axes.reduce(1) { min(maximumRuns + 1, $0 * max(1, $1.nodes.count)) } * max(1, seeds.count)
     guard count <= maximumRuns else {
@@ -110,7 +113,8 @@ package struct Scenario: Equatable, Sendable {
     guard problems.isEmpty else { throw .invalid(problems) }
     return Scenario(
       file: file, digest: Hash.sha256(Array(text.utf8)).hex, text: text, name: name, summary: summary,
-      axes: axes.map { Axis(path: $0.path, values: $0.labels) }, points: points, seeds: seeds)
+      axes: axes.map { Axis(path: $0.path, values: $0.labels) }, points: points, seeds: seeds,
+      reference: reference)
   }
 }
 

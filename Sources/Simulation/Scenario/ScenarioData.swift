@@ -26,8 +26,7 @@ package struct ScenarioData: Sendable {
     _ specification: DataSpecification, _ locator: DataLocator
   ) throws(ScenarioError) {
     guard case .table(let table) = specification.source else { return }
-    _ = try locator.path(of: table.file)
-    if let rows = table.testRows { _ = try locator.path(of: rows) }
+    for file in table.files { _ = try locator.path(of: file) }
   }
 
   /// Reads the files, or gets the generator ready.
@@ -63,16 +62,17 @@ package struct ScenarioData: Sendable {
   private static func load(
     _ data: TableData, _ specification: DataSpecification, _ locator: DataLocator
   ) throws(ScenarioError) -> ScenarioData {
-    let path = try locator.path(of: data.file)
+    var paths: [String] = []
+    for file in data.files { paths.append(try locator.path(of: file)) }
     let testPath: String? = if let rows = data.testRows { try locator.path(of: rows) } else { nil }
     do throws(TableError) {
-      var inputs = [try input(data.file, path)]
-      if let rows = data.testRows, let testPath { inputs.append(try input(rows, testPath)) }
+      var inputs: [Input] = []
+      for (file, path) in zip(data.files, paths) { inputs.append(try input(file, path)) }
       var notes = inputs.filter { $0.isInManifest == false }.map {
         "\($0.file) is not the file of the manifest (its SHA-256 differs)."
       }
       let prepared = try PreparedTable(
-        try TableReader.read(path: path), data,
+        try read(data, paths), data,
         testRows: { count throws(TableError) in
           guard let testPath else { return nil }
           return try TableReader.readRowNumbers(path: testPath, rowCount: count)
@@ -80,8 +80,9 @@ package struct ScenarioData: Sendable {
       notes += prepared.notes
       let store: String? = if case .column(let name, _) = data.partition { name } else { nil }
       let labelled = try LabelledTable(
-        prepared.table, label: data.label, subject: data.subject, store: store,
-        testRows: prepared.testRows, categorical: Set(data.categorical), holdOutSeed: data.holdOutSeed)
+        prepared.table, label: data.label, labelKind: data.labelKind, subject: data.subject, store: store,
+        testRows: prepared.testRows, splitsContributors: data.splitsContributors,
+        categorical: Set(data.categorical), text: Set(data.text), holdOutSeed: data.holdOutSeed)
       notes += labelled.notes
       let nodes = try labelled.spread(data.partition)
       return ScenarioData(
@@ -92,6 +93,11 @@ package struct ScenarioData: Sendable {
     } catch {
       throw .unsuitable(data: specification.name, reason: error.description)
     }
+  }
+
+  private static func read(_ data: TableData, _ paths: [String]) throws(TableError) -> Table {
+    guard let query = data.query else { return try TableReader.read(path: paths[0]) }
+    return try query.run(paths: paths, name: data.file)
   }
 
   private static func input(_ file: String, _ path: String) throws(TableError) -> Input {
@@ -120,14 +126,19 @@ struct PreparedTable {
     if case .column(let name, _) = data.partition {
       needed.append(try read.index(of: name, role: "the partition"))
     }
-    let heldOut = try testRows(read.rows.count)
+    var heldOut = try testRows(read.rows.count)
+    var hidden = Set(data.drop)
+    if let name = data.heldOutColumn {
+      let column = try read.index(of: name, role: "what is held out")
+      heldOut = try Self.heldOut(read, column)
+      hidden.insert(name)
+    }
     var kept: [Int] = []
     for row in read.rows.indices {
       let isComplete = needed.allSatisfy { TextCell.present(read.rows[row][$0]) != nil }
       if isComplete || !data.dropsIncomplete { kept.append(row) }
     }
-    let dropped = Set(data.drop)
-    let columns = read.columns.indices.filter { !dropped.contains(read.columns[$0]) }
+    let columns = read.columns.indices.filter { !hidden.contains(read.columns[$0]) }
     let place = columns.firstIndex(of: label)
     let rows = try kept.map { row throws(TableError) -> [String] in
       var cells = columns.map { read.rows[row][$0] }
@@ -146,6 +157,18 @@ struct PreparedTable {
     notes =
       missing == 0
       ? [] : ["\(missing) records without a label, contributor or store were left out."]
+  }
+
+  private static func heldOut(_ table: Table, _ column: Int) throws(TableError) -> Set<Int> {
+    var rows: Set<Int> = []
+    for (record, row) in table.rows.enumerated() {
+      switch row[column].trimmed {
+      case "1": rows.insert(record)
+      case "0": break
+      default: throw .badHeldOutCell(path: table.path, place: table.place(record: record, column: column))
+      }
+    }
+    return rows
   }
 
   private static func label(

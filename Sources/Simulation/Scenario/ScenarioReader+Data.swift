@@ -9,10 +9,14 @@ private enum GeneratorKind: String, CaseIterable { case retail, population }
 /// What becomes of records that lack a label, a contributor or a store.
 private enum IncompleteRecords: String, CaseIterable { case refuse, drop }
 
+/// What stays together when records are held out.
+private enum HeldOutUnit: String, CaseIterable { case contributors, records }
+
 extension ScenarioReader {
   private static let tableKeys = [
-    "name", "file", "label", "positive", "subject", "categorical", "drop", "incomplete", "test_rows",
-    "hold_out_seed", "partition",
+    "name", "file", "tables", "query", "label", "label_is", "positive", "subject", "categorical", "text",
+    "drop",
+    "incomplete", "test_rows", "held_out", "hold_out", "hold_out_seed", "partition",
   ]
   private static let generatorKeys = ["name", "generator", "seed", "nodes", "customers_per_node"]
   static let seeds = 0...(Int.max - 1)
@@ -26,15 +30,17 @@ extension ScenarioReader {
       return nil
     }
     let words = mapping.compactMap { $0.key.scalar?.string }
-    switch (words.contains("file"), words.contains("generator")) {
-    case (true, true):
-      note(node, "data", "data has both file and generator; keep one")
+    let kinds = ["file", "tables", "generator"].filter(words.contains)
+    if kinds.count > 1 {
+      note(node, "data", "data has both \(kinds[0]) and \(kinds[1]); keep one")
       return nil
+    }
+    switch (!Set(kinds).isDisjoint(with: ["file", "tables"]), words.contains("generator")) {
     case (false, false):
       _ = table(node, "data", known: Self.tableKeys + Self.generatorKeys)
-      note(node, "data", "data needs file (a CSV table) or generator (made-up records)")
+      note(node, "data", "data needs file (a CSV table), tables with a query, or generator (made-up records)")
       return nil
-    case (true, false):
+    case (true, _):
       guard let own = table(node, "data", known: Self.tableKeys) else { return nil }
       return tableData(own)
     case (false, true):
@@ -63,7 +69,8 @@ extension ScenarioReader {
   }
 
   private mutating func tableData(_ own: ScenarioTable) -> DataSpecification? {
-    let file = text(own, "file")
+    let query = query(own)
+    let file = query == nil ? text(own, "file") : text(own, "name", maximum: 64) ?? "the query"
     _ = require(own, "label", "the column of the target")
     let label = text(own, "label")
     var rule: LabelRule?
@@ -76,18 +83,74 @@ extension ScenarioReader {
             + "\"starts with C\", not \(text.shortened)")
       }
     }
+    let kind = choice(own, "label_is", or: TableData.LabelKind.binary)
+    if kind == .number, let node = own.entries["positive"] {
+      note(
+        node, own.path("positive"),
+        "\(own.path("positive")) means nothing if label_is is number; leave it out")
+    }
+    if own.entries["test_rows"] != nil, let node = own.entries["held_out"] {
+      note(
+        node, own.path("held_out"),
+        "\(own.path("held_out")) and test_rows both say what is held out; keep one")
+    }
+    let splits = choice(own, "hold_out", or: HeldOutUnit.contributors) == .records
+    if splits, own.entries["test_rows"] == nil, own.entries["held_out"] == nil,
+      let node = own.entries["hold_out"]
+    {
+      note(
+        node, own.path("hold_out"),
+        "\(own.path("hold_out")): records needs test_rows or held_out, which name them")
+    }
     let partition = partition(own)
     guard let file, let label, let partition else { return nil }
     return DataSpecification(
       name: text(own, "name", maximum: 64) ?? Self.stem(file),
       source: .table(
         TableData(
-          file: file, label: label, positive: rule, subject: text(own, "subject"),
-          categorical: texts(own, "categorical"), drop: texts(own, "drop"),
+          file: file, query: query, label: label, labelKind: kind, positive: rule,
+          subject: text(own, "subject"), categorical: texts(own, "categorical"), text: texts(own, "text"),
+          drop: texts(own, "drop"),
           dropsIncomplete: choice(own, "incomplete", or: IncompleteRecords.refuse) == .drop,
-          testRows: text(own, "test_rows"),
+          testRows: text(own, "test_rows"), heldOutColumn: text(own, "held_out"), splitsContributors: splits,
           holdOutSeed: UInt64(integer(own, "hold_out_seed", in: Self.seeds, or: 0)),
           partition: partition)))
+  }
+
+  /// Several files and the query over them; nil without any.
+  private mutating func query(_ own: ScenarioTable) -> TableQuery? {
+    guard let node = own.entries["tables"] else {
+      if let query = own.entries["query"] {
+        note(query, own.path("query"), "\(own.path("query")) needs tables, the files that it reads")
+      }
+      return nil
+    }
+    let place = own.path("tables")
+    guard let mapping = node.mapping, !mapping.isEmpty else {
+      note(node, place, "\(place) must name files: {purchases: shop/purchases.csv}")
+      return nil
+    }
+    var tables: [TableQuery.NamedFile] = []
+    for (key, value) in mapping {
+      guard let name = word(key), !name.isEmpty else {
+        note(key, place, "\(place) needs a name for each file")
+        continue
+      }
+      if let file = word(value) {
+        tables.append(TableQuery.NamedFile(name: name, file: file))
+      } else if let entry = table(value, place + "." + name, known: ["file", "columns"]),
+        require(entry, "file", "the file of the table"), let file = text(entry, "file")
+      {
+        let columns = texts(entry, "columns")
+        tables.append(TableQuery.NamedFile(name: name, file: file, columns: columns.isEmpty ? nil : columns))
+      }
+    }
+    _ = require(own, "query", "the SELECT that makes the records from the tables")
+    guard let sql = text(own, "query", maximum: 1 << 16) else { return nil }
+    if let problem = TableQuery.problem(of: sql) {
+      note(own.entries["query"], own.path("query"), "\(own.path("query")) \(problem)")
+    }
+    return TableQuery(tables: tables, sql: sql)
   }
 
   private mutating func partition(_ own: ScenarioTable) -> TableData.Partition? {

@@ -7,6 +7,7 @@ extension ScenarioReader {
   static let topKeys = [
     "name", "description", "data", "model", "training", "features", "evaluation", "privacy", "cohort",
     "aggregation", "dropout", "survivors", "corrupt", "seeds", "sweep",
+    "reference", "personalization", "attack", "groups",
   ]
 
   /// The run that a file with every swept field replaced describes, under seed 1.
@@ -16,9 +17,9 @@ extension ScenarioReader {
       top, "privacy",
       known: ["epsilon", "delta", "clip", "unit", "noise_cohort", "sampling", "statistics_share"])
     let training = table(
-      top, "training", known: ["rounds", "local", "server", "weight_decay"])
+      top, "training", known: ["rounds", "local", "server", "schedule", "weight_decay"])
     let features = table(top, "features", known: ["quantile_bins"])
-    let evaluation = table(top, "evaluation", known: ["every", "bins", "final_share"])
+    let evaluation = table(top, "evaluation", known: ["every", "bins", "label_bound", "final_share"])
     let defaults = TrainingDefaults.standard
     let bins = budget.epsilon.isFinite ? defaults.evaluationBins : defaults.exactEvaluationBins
     var setup = RunSetup(
@@ -26,8 +27,11 @@ extension ScenarioReader {
       algorithm: training.map { algorithm($0) } ?? defaults.algorithm,
       optimizer: training.map { optimizer($0) } ?? defaults.optimizer, clipNorm: defaults.clipNormL2,
       budget: budget, aggregation: choice(top, "aggregation", or: .modelled))
+    setup.rounds = setup.architecture.usualRounds ?? setup.rounds
+    setup.clipNorm = setup.architecture.usualClipNorm ?? setup.clipNorm
     if let training {
       setup.rounds = integer(training, "rounds", in: 1...10_000, or: setup.rounds)
+      setup.schedule = schedule(training, rounds: setup.rounds)
       let limit = 1 / setup.optimizer.learningRate
       setup.weightDecay = Float(
         number(training, "weight_decay", "at least 0 and below 1 / the server's learning rate", or: 0) {
@@ -41,6 +45,15 @@ extension ScenarioReader {
       ?? defaults.quantileBins
     setup.evaluationBins =
       evaluation.map { integer($0, "bins", in: 2...EvaluationLayout.maximumBins, or: bins) } ?? bins
+    if !setup.architecture.objective.isClassification {
+      setup.labelBound =
+        evaluation.map { number($0, "label_bound", "a number above 0", or: 1) { $0 > 0 && $0 <= 1e12 } } ?? 1
+      if setup.aggregation != .off, evaluation?.entries["label_bound"] == nil {
+        note(
+          top.entries["evaluation"] ?? top.entries["model"], "evaluation.label_bound",
+          "evaluation.label_bound is missing: how large labels and errors may count in private evaluations")
+      }
+    }
     setup.evaluateEvery = evaluation.map { integer($0, "every", in: 1...10_000, or: 1) } ?? 1
     setup.finalEvaluationShare =
       evaluation.map { own in
@@ -48,6 +61,8 @@ extension ScenarioReader {
       } ?? 0.25
     if let privacy { readPrivacy(privacy, &setup) }
     setup.unit = unit(privacy, natural: naturalUnit)
+    readRobustness(top, &setup)
+    setup.personalization = personalization(top, setup.aggregation)
     setup.corruptPermille = permille(top, "corrupt", in: 0...333, or: 0)
     setup.dropoutPermille = permille(top, "dropout", in: 0...333, or: 0)
     setup.survivorPermille = permille(top, "survivors", in: 1...1000, or: 1000 - setup.dropoutPermille)
@@ -105,30 +120,13 @@ extension ScenarioReader {
     return integer(node, "cohort", in: 1...100_000_000).map { .fixed($0) } ?? .all
   }
 
-  private mutating func architecture(_ top: ScenarioTable) -> ModelArchitecture {
-    guard let node = top.entries["model"], word(node) != "logistic" else { return .logisticRegression }
-    guard node.mapping != nil else {
-      note(node, "model", "model must be logistic or a table with hidden: [units, …]")
-      return .logisticRegression
-    }
-    guard let own = table(node, "model", known: ["hidden"]),
-      require(own, "hidden", "the units of each hidden layer"), let layers = own.entries["hidden"]
-    else { return .logisticRegression }
-    let units = list(layers, "model.hidden").compactMap {
-      integer($0, "model.hidden", in: 1...ModelArchitecture.maximumUnits)
-    }
-    guard (1...ModelArchitecture.maximumLayers).contains(units.count) else {
-      note(layers, "model.hidden", "model.hidden must list 1 to \(ModelArchitecture.maximumLayers) layers")
-      return .logisticRegression
-    }
-    return .multiLayerPerceptron(hidden: units)
-  }
-
   private mutating func algorithm(_ training: ScenarioTable) -> LocalAlgorithm {
     guard let node = training.entries["local"] else { return TrainingDefaults.standard.algorithm }
     if word(node) == "fedsgd" { return .fedSGD }
     guard node.mapping != nil,
-      let own = table(node, "training.local", known: ["epochs", "batch_size", "learning_rate"])
+      let own = table(
+        node, "training.local",
+        known: ["epochs", "batch_size", "learning_rate", "proximal", "normalise"])
     else {
       if node.mapping == nil {
         note(
@@ -138,16 +136,75 @@ extension ScenarioReader {
       return .fedSGD
     }
     for key in ["epochs", "batch_size", "learning_rate"] { _ = require(own, key, "part of local training") }
-    return .fedAvg(
+    var settings = LocalSettings(
       epochs: integer(own, "epochs", in: 1...LocalAlgorithm.maximumEpochs, or: 1),
       batchSize: integer(own, "batch_size", in: 1...1_000_000, or: 1), learningRate: rate(own))
+    let plain = LocalAlgorithm.fedAvg(
+      epochs: settings.epochs, batchSize: settings.batchSize, learningRate: settings.learningRate)
+    let learningRate = settings.learningRate
+    settings.proximal = Float(
+      number(own, "proximal", "at least 0 and at most 1 / learning_rate", or: 0) {
+        $0 >= 0 && Float($0) * learningRate <= 1
+      })
+    if own.entries["normalise"] != nil {
+      settings.normalise = integer(own, "normalise", in: 1...LocalSettings.maximumSteps, or: 1)
+    }
+    return plain.descent == settings ? plain : .local(settings)
   }
 
   private mutating func rate(_ own: ScenarioTable) -> Float {
     Float(number(own, "learning_rate", "above 0 and at most 1e6", or: 1) { $0 > 1e-12 && $0 <= 1e6 })
   }
 
-  private enum ServerRule: String, CaseIterable { case sgd, momentum, adam }
+  private mutating func personalization(
+    _ top: ScenarioTable, _ aggregation: RunSetup.Aggregation
+  ) -> Personalization? {
+    guard
+      let own = table(
+        top, "personalization", known: ["method", "epochs", "batch_size", "learning_rate"])
+    else { return nil }
+    _ = choice(own, "method", or: PersonalizationMethod.fineTuning)
+    for key in ["method", "epochs", "batch_size", "learning_rate"] {
+      _ = require(own, key, "part of personalization")
+    }
+    if aggregation != .off {
+      note(
+        top.entries["personalization"], "personalization",
+        "personalization is simulated with aggregation: off alone; what a node does for itself is the same "
+          + "there")
+    }
+    return .fineTuning(
+      epochs: integer(own, "epochs", in: 1...LocalAlgorithm.maximumEpochs, or: 1),
+      batchSize: integer(own, "batch_size", in: 1...1_000_000, or: 1), learningRate: rate(own))
+  }
+
+  private enum PersonalizationMethod: String, CaseIterable { case fineTuning = "fine-tuning" }
+
+  private enum ServerRule: String, CaseIterable { case sgd, momentum, adam, yogi, adagrad }
+  private enum ScheduleRule: String, CaseIterable {
+    case constant, linear
+    case inverseSquareRoot = "inverse-square-root"
+  }
+
+  private mutating func schedule(_ training: ScenarioTable, rounds: Int) -> LearningRateSchedule {
+    guard let own = table(training, "schedule", known: ["rule", "steps", "end", "warmup"]) else {
+      return .constant
+    }
+    let limit = 1...LearningRateSchedule.maximumSteps
+    switch choice(own, "rule", or: ScheduleRule.constant) {
+    case .constant: return .constant
+    case .linear:
+      return .linear(
+        steps: integer(own, "steps", in: limit, or: rounds),
+        end: Float(number(own, "end", "from 0 to 1", or: 0.1) { (0...1).contains($0) }))
+    case .inverseSquareRoot:
+      return .inverseSquareRoot(warmup: integer(own, "warmup", in: limit, or: max(1, rounds / 20)))
+    }
+  }
+
+  private mutating func epsilon(_ own: ScenarioTable, or fallback: Double) -> Float {
+    Float(number(own, "epsilon", "above 0 and at most 1", or: fallback) { $0 > 1e-30 && $0 <= 1 })
+  }
 
   private mutating func optimizer(_ training: ScenarioTable) -> ServerOptimizer.Kind {
     guard let node = training.entries["server"] else { return TrainingDefaults.standard.optimizer }
@@ -155,14 +212,15 @@ extension ScenarioReader {
       let own = table(
         node, "training.server", known: ["rule", "learning_rate", "beta", "beta1", "beta2", "epsilon"])
     else { return .sgd(learningRate: 1) }
-    _ = require(own, "rule", "one of sgd, momentum, adam")
+    _ = require(own, "rule", "one of sgd, momentum, adam, yogi, adagrad")
     _ = require(own, "learning_rate", "the server's step size")
     let rule = choice(own, "rule", or: ServerRule.sgd)
     let used: Set<String> =
       switch rule {
       case .sgd: ["rule", "learning_rate"]
       case .momentum: ["rule", "learning_rate", "beta"]
-      case .adam: ["rule", "learning_rate", "beta1", "beta2", "epsilon"]
+      case .adam, .yogi: ["rule", "learning_rate", "beta1", "beta2", "epsilon"]
+      case .adagrad: ["rule", "learning_rate", "epsilon"]
       }
     for key in own.keys where !used.contains(key) {
       note(
@@ -180,7 +238,12 @@ extension ScenarioReader {
     case .adam:
       return .adam(
         learningRate: learningRate, beta1: beta("beta1", 0.9), beta2: beta("beta2", 0.99),
-        epsilon: Float(number(own, "epsilon", "above 0 and at most 1", or: 1e-8) { $0 > 1e-30 && $0 <= 1 }))
+        epsilon: epsilon(own, or: 1e-8))
+    case .yogi:
+      return .yogi(
+        learningRate: learningRate, beta1: beta("beta1", 0.9), beta2: beta("beta2", 0.99),
+        epsilon: epsilon(own, or: 1e-3))
+    case .adagrad: return .adagrad(learningRate: learningRate, epsilon: epsilon(own, or: 1e-3))
     }
   }
 

@@ -36,7 +36,7 @@ extension ScenarioReader {
       let keyNode = sweep.node.mapping?.first { $0.key.scalar?.string == key }?.key ?? node
       let head = key.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
       guard let first = head.first, Self.topKeys.contains(first),
-        !["name", "description", "seeds", "sweep"].contains(first), !head.contains("")
+        !["name", "description", "seeds", "sweep", "reference"].contains(first), !head.contains("")
       else {
         note(keyNode, path, "\(path.shortened) is no field that can be swept; write it as privacy.epsilon")
         continue

@@ -32,14 +32,16 @@ struct DemoCommand: AsyncParsableCommand {
   @Option(help: "File with the 0-based numbers of the held-out records.") var testRows: String?
   @Option(help: "Numeric columns to read as categories, separated by commas.") var categorical: String?
   @Option(help: "Stores.") var nodes = 8
-  @Option(help: "Training rounds.") var rounds = TrainingDefaults.standard.rounds
+  @Option(help: "Training rounds; what the model needs without it, 40 for most.")
+  var rounds: Int?
   @Option(help: "Privacy budget of each customer, or inf for no noise (everything else stays on).")
   var epsilon = "8"
   @Option(help: "Delta of the budget.") var delta = 1e-5
-  @Option(help: "logistic, or hidden sizes such as 64,32.") var model = "logistic"
+  @Option(help: "logistic, hidden sizes such as 64,32, or trees:NUMBER:DEPTH.") var model = "logistic"
   @Option(help: "fedsgd, or fedavg:EPOCHS:BATCH:RATE.") var algorithm = "fedsgd"
   @Option(help: "adam:RATE, momentum:RATE:BETA or sgd:RATE.") var optimizer: String?
-  @Option(help: "L2 bound of a customer's update.") var clip = TrainingDefaults.standard.clipNormL2
+  @Option(help: "L2 bound of a customer's update; 4 without it, and 1 for trees, whose vectors have no more.")
+  var clip: Double?
   @Option(help: "Nodes to kill (SIGKILL) in the middle of a round; they come back afterwards.") var drop = 0
   @Option(help: "Fraction of customers who refuse.") var refuse = 0.10
   @Option(help: "Fraction of customers who never answer.") var unanswered = 0.06
@@ -52,6 +54,7 @@ struct DemoCommand: AsyncParsableCommand {
 
   func validate() throws {
     guard (3...50).contains(nodes) else { throw ValidationError("--nodes must be from 3 to 50") }
+    let rounds = try usedRounds
     guard (1...1000).contains(rounds) else { throw ValidationError("--rounds must be from 1 to 1000") }
     if data != nil, label == nil { throw ValidationError("--data needs --label COLUMN") }
     if data == nil, label != nil || subject != nil || testRows != nil || store != nil {
@@ -66,6 +69,7 @@ struct DemoCommand: AsyncParsableCommand {
     for share in [refuse, unanswered, withdraw] where !(0...1).contains(share) {
       throw ValidationError("--refuse, --unanswered and --withdraw are fractions from 0 to 1")
     }
+    let clip = try usedClip
     guard clip > 0, clip <= 1e6 else { throw ValidationError("--clip must be above 0 and at most 1e6") }
     guard delta > 0, delta < 0.5 else { throw ValidationError("--delta must be above 0 and below 0.5") }
     _ = try parseEpsilon(epsilon)
@@ -78,10 +82,10 @@ struct DemoCommand: AsyncParsableCommand {
     let started = Date()
     let source = try loadData()
     let plan = DemoPlan(
-      source: source, rounds: rounds,
+      source: source, rounds: try usedRounds,
       budget: PrivacyBudget(epsilon: try parseEpsilon(epsilon), delta: delta),
       architecture: try parseModel(), algorithm: try parseAlgorithm(), optimizer: try parseOptimizer(),
-      clip: clip, drop: drop,
+      clip: try usedClip, drop: drop,
       consent: try consentPlan(
         subjects: source.shares.flatMap { $0.records.map(\.subject) }, seed: seed, refuse: refuse,
         unanswered: unanswered, withdraw: withdraw),
@@ -120,6 +124,9 @@ struct DemoCommand: AsyncParsableCommand {
     options.subject = subject
     options.testRows = testRows
     options.categorical = categorical.map { [$0] } ?? []
+    // Options that are not parsed have no defaults.
+    options.labelIs = TableData.LabelKind.binary.rawValue
+    options.text = []
     let table = try options.read(data, store: store)
     return DemoSource(
       name: URL(fileURLWithPath: data).lastPathComponent, schema: table.schema,
@@ -145,13 +152,33 @@ struct DemoCommand: AsyncParsableCommand {
     return path
   }
 
+  private var usedRounds: Int {
+    get throws { try rounds ?? parseModel().usualRounds ?? TrainingDefaults.standard.rounds }
+  }
+
+  private var usedClip: Double {
+    get throws { try clip ?? parseModel().usualClipNorm ?? TrainingDefaults.standard.clipNormL2 }
+  }
+
   private func parseModel() throws -> ModelArchitecture {
     if model == "logistic" { return .logisticRegression }
+    if model.hasPrefix("trees:") { return try parseTrees() }
     let sizes = model.split(separator: ",").map { Int($0) }
     let architecture = ModelArchitecture.multiLayerPerceptron(hidden: sizes.compactMap { $0 })
     guard !sizes.contains(nil) else {
-      throw ValidationError("--model is “logistic” or hidden sizes such as 64,32, not “\(model)”")
+      throw ValidationError(
+        "--model is “logistic”, hidden sizes such as 64,32, or trees:NUMBER:DEPTH, not “\(model)”")
     }
+    do { try architecture.validate() } catch { throw ValidationError("--model: \(error)") }
+    return architecture
+  }
+
+  private func parseTrees() throws -> ModelArchitecture {
+    let numbers = model.split(separator: ":").dropFirst().map { Int($0) }
+    guard numbers.count == 2, let trees = numbers[0], let depth = numbers[1] else {
+      throw ValidationError("--model for trees is trees:NUMBER:DEPTH, such as trees:20:3, not “\(model)”")
+    }
+    let architecture = ModelArchitecture.boostedTrees(TreeSettings(trees: trees, maximumDepth: depth))
     do { try architecture.validate() } catch { throw ValidationError("--model: \(error)") }
     return architecture
   }

@@ -44,7 +44,8 @@ struct DemoPlan: Sendable {
     return TaskSpecification(
       id: "demo-churn", purpose: Self.purpose, schema: source.schema, architecture: architecture,
       algorithm: algorithm, optimizer: optimizer, rounds: rounds, clipNorm: clip,
-      weightDecay: defaults.weightDecay, quantileBins: defaults.quantileBins,
+      weightDecay: defaults.weightDecay,
+      quantileBins: architecture.layout == .bins ? 32 : defaults.quantileBins,
       evaluationBins: isNoisy ? defaults.evaluationBins : defaults.exactEvaluationBins,
       statisticsShare: defaults.statisticsShare, finalEvaluationShare: 0.37, unit: source.unit,
       trainingBudget: budget, evaluationBudget: budget, minimumCohort: survivors,

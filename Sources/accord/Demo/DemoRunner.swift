@@ -237,7 +237,7 @@ final class DemoRunner {
         sha256: Hash.sha256(model.bytes).hex, digest: task.model,
         parameters: model.artifact.parameters.count,
         features: model.artifact.model?.pipeline.featureCount ?? 0,
-        architecture: Self.describe(specification)),
+        architecture: specification.architecture.settings.summary),
       ledger: .init(
         size: ledger.size, root: ledger.root.hex, verified: ledger.verified,
         firstProblem: ledger.firstProblem),
@@ -246,14 +246,6 @@ final class DemoRunner {
         unanswered: plan.consent.subjects(.neverAnswers).count, withdrawn: withdrawals.count,
         usedAfterWithdrawal: try usedAfterWithdrawal(inspection), withdrawnAfterRound: plan.withdrawalRound),
       drop: drop)
-  }
-
-  private static func describe(_ task: TaskSpecification) -> String {
-    switch task.architecture {
-    case .logisticRegression: "logistic regression"
-    case .multiLayerPerceptron(let hidden):
-      "perceptron with hidden layers of \(hidden.map(String.init).joined(separator: ", "))"
-    }
   }
 
   /// Looks into every node's vault: whose records were used in a session that was bound to a checkpoint of
