@@ -103,7 +103,8 @@ let package = Package(
       name: "AggregationServer",
       dependencies: [
         // Learning is not imported everywhere, but a change of its layouts must compile these again.
-        "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning", "MerkleLog", "Messages", "Privacy",
+        "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning", "MerkleLog", "Messages",
+        "Privacy",
         "SecureAggregation", "Storage", grdb, log, nio, nioSSL,
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -115,7 +116,8 @@ let package = Package(
       name: "EdgeNode",
       dependencies: [
         // Learning is not imported everywhere, but a change of its layouts must compile these again.
-        "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning", "MerkleLog", "Messages", "Privacy",
+        "Consent", "ConsentLedger", "Cryptography", "Federation", "Learning", "MerkleLog", "Messages",
+        "Privacy",
         "SecureAggregation", "Storage", grdb, log, nio, nioSSL,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Hummingbird", package: "hummingbird"),
