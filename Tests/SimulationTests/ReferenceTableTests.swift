@@ -40,7 +40,7 @@ import Testing
     #expect(best[9] == "yes" && best[10] == "3" && best[11] == "1.2" && best[12] == "0.5")
     let worst = cells(rows[0])
     #expect(worst[3] == "customer, ε = 1.000, δ = 1e-05, modelled" && worst[9] == "**no**")
-    #expect(table.markdown.contains("Accord accord test, "))
+    #expect(table.markdown.contains("Computed by accord test on "))
     #expect(table.markdown.contains("- fake | sweep, 4, inf: AUC 0.8120, accuracy 0.8020, log loss 0.1880"))
   }
 
