@@ -24,7 +24,7 @@ extension SimulateCommand {
           throw CommandFailure("\(out) cannot be written; check the directory and its permissions")
         }
       } else {
-        print(table.markdown, terminator: "")
+        Console.writeRaw(table.markdown)
       }
       if strict, !table.missed.isEmpty {
         throw CommandFailure("below the goal: " + table.missed.joined(separator: "; "))

@@ -110,7 +110,7 @@ final class CentralRound: Sendable {
         guard var batch = try batches.training(of: node) else { continue }
         bench.nodes += 1
         let sum = bench.sums[groupCount > 1 ? order[start0 + item] % groupCount : 0]
-        let isPoisoned = poisoned.contains(node)
+        let isPoisoned = attack != nil && poisoned.contains(node)
         if isPoisoned, attack?.kind == .flipLabels { batch = try batch.flipped() }
         let factor: Float = isPoisoned ? attack?.factor ?? 1 : 1
         try bench.worker.forEachContribution(
