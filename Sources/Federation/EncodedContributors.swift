@@ -69,12 +69,16 @@ package struct EncodedContributors: Sendable {
     _ subjects: [[LabelledRecord]], pipeline: FeaturePipeline, architecture: ModelArchitecture
   ) throws(FederationError) -> TrainingBatch {
     let records = subjects.flatMap { $0 }
+    // Segments are learnt without labels, whatever the stores know.
+    let labels =
+      architecture.objective.isSegmentation
+      ? [Float](repeating: 0, count: records.count) : records.map(\.label)
     var offsets = [0]
     for subject in subjects { offsets.append(offsets[offsets.count - 1] + subject.count) }
     return try component("features") {
       try TrainingBatch(
         features: pipeline.encode(records.map(\.values), as: architecture.layout),
-        labels: records.map(\.label), contributorOffsets: offsets, objective: architecture.objective)
+        labels: labels, contributorOffsets: offsets, objective: architecture.objective)
     }
   }
 }

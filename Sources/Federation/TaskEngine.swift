@@ -9,9 +9,9 @@ package struct TaskEngine: Sendable {
   /// The signed task.
   package let task: TaskSpecification
   /// Where it stands.
-  package private(set) var progress: TaskProgress
+  package internal(set) var progress: TaskProgress
   /// The current artifact.
-  package private(set) var artifact: ModelArtifact
+  package internal(set) var artifact: ModelArtifact
   /// The largest cohort that the planned session can have.
   private var cohort = 2
 
@@ -43,7 +43,7 @@ package struct TaskEngine: Sendable {
       case .schema: return try statisticsPlan(.coarseStatistics, .coarse, spent)
       case .bounds: return try statisticsPlan(.fineStatistics, .fine, spent)
       case .model:
-        if progress.rounds.count < task.rounds, !isGrown { return try trainingPlan(spent) }
+        if !isTrained { return try trainingPlan(spent) }
         return progress.isEvaluated ? finish(.completed) : try evaluationPlan(spent)
       }
     } catch {
@@ -62,14 +62,13 @@ package struct TaskEngine: Sendable {
     case .training:
       try recordMetrics(sum)
       try applyUpdate(sum, epsilon: epsilon, seconds: seconds)
+      stopEarly()
     case .statistics: throw SegmentShape.foreign(sum.descriptor.segments[0].name)
     case .evaluation:
       try recordMetrics(sum)
       progress.isEvaluated = true
       // Before the last round it is the measurement after a spent budget: the next plan says so.
-      if progress.status == .running, progress.rounds.count >= task.rounds || isGrown {
-        progress.status = .completed
-      }
+      if progress.status == .running, isTrained { progress.status = .completed }
     }
   }
 
@@ -91,6 +90,11 @@ package struct TaskEngine: Sendable {
     artifact.model.map { $0.model.contributionLength(parameters: artifact.parameters) == 0 } ?? false
   }
 
+  /// Whether no further round follows.
+  private var isTrained: Bool {
+    progress.rounds.count >= task.rounds || isGrown || progress.hasStoppedEarly
+  }
+
   // MARK: Planning
 
   private mutating func finish(_ status: TaskProgress.Status) -> SessionPlan? {
@@ -103,7 +107,7 @@ package struct TaskEngine: Sendable {
     _ reason: String, _ spent: [Population: [PrivacyEvent]]
   ) throws(FederationError) -> SessionPlan? {
     if case .model = artifact.stage, !progress.rounds.isEmpty, !progress.isEvaluated,
-      progress.rounds.count < task.rounds, let plan = try? evaluationPlan(spent)
+      !isTrained, let plan = try? evaluationPlan(spent)
     {
       return plan
     }
@@ -222,7 +226,7 @@ package struct TaskEngine: Sendable {
 
   // MARK: Applying
 
-  private func values(
+  func values(
     _ name: SegmentName, _ sum: ReleasedSum
   ) throws(FederationError) -> (values: [Double], noiseStdDev: Double) {
     guard let segment = sum.descriptor.segments.first(where: { $0.name == name }),
@@ -367,34 +371,5 @@ package struct TaskEngine: Sendable {
       return (nil, ["no step: \(error)"])
     }
     return (outcome.mean.map { Float($0) }, outcome.excluded.map(\.description))
-  }
-
-  /// How much of the earlier rounds' histograms stays in the average when noise is on: the noise of a
-  /// round's metrics shrinks to a third. Averaging what was released costs no privacy.
-  private static let evaluationDecay = 0.8
-
-  /// Takes the measurement of the model that the last round produced. With noise, a round's metrics are those
-  /// of the weighted average over the rounds so far; the final model is measured on its own.
-  private mutating func recordMetrics(_ sum: ReleasedSum) throws(FederationError) {
-    guard var sums = sum.values(of: .evaluation), !progress.rounds.isEmpty else { return }
-    let layout = try task.evaluationLayout()
-    if sum.descriptor.kind == .training, task.evaluationBudget.epsilon.isFinite {
-      let decay = Self.evaluationDecay
-      let earlier = progress.evaluationAverage
-      let average = sums.indices.map { index in
-        (earlier.isEmpty ? 0 : earlier[index]) * decay + sums[index] * (1 - decay)
-      }
-      progress.evaluationAverage = average
-      progress.evaluationWeight = progress.evaluationWeight * decay + (1 - decay)
-      sums = average.map { $0 / progress.evaluationWeight }
-    }
-    let metrics = layout.decode(sum: sums)
-    let last = progress.rounds.count - 1
-    progress.rounds[last].loss = metrics.logLoss
-    progress.rounds[last].auc = metrics.auc
-    progress.rounds[last].accuracy = metrics.accuracy
-    progress.rounds[last].rmse = metrics.rmse
-    progress.rounds[last].mae = metrics.mae
-    progress.rounds[last].r2 = metrics.r2
   }
 }

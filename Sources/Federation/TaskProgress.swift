@@ -37,6 +37,10 @@ package struct RoundReport: Codable, Sendable, Equatable {
   package var mae: Double?
   /// 1 − squared error / variance, likewise.
   package var r2: Double?
+  /// Simplified silhouette on held-out records, for segments.
+  package var silhouette: Double?
+  /// The shares of contributors in each segment, likewise.
+  package var segmentShares: [Double]?
   /// What the training population has spent after the round.
   package var epsilon: EpsilonValue
   /// From the start of the session to its end.
@@ -100,6 +104,8 @@ package struct TaskProgress: Codable, Sendable, Equatable {
   package var evaluationWeight = 0.0
   /// The adaptive clip norm; nil if it does not adapt or no round was planned yet.
   package var clipping: AdaptiveClipping?
+  /// Early stopping; nil if the task has none or nothing was measured yet.
+  package var earlyStopping: EarlyStoppingProgress?
 
   package init() {}
 }

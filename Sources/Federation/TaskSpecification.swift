@@ -32,6 +32,8 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
   package var clipNorm: Double
   /// How C follows a quantile of the updates' norms; nil keeps it as it is.
   package var adaptiveClipping: AdaptiveClippingPlan?
+  /// When training ends because private measurements no longer get better; nil for after `rounds`.
+  package var earlyStopping: EarlyStopping?
   /// Decoupled weight decay of the server optimiser; costs no privacy.
   package var weightDecay: Float
   /// Quantile bins of a numeric column.
@@ -78,7 +80,7 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
     schema: FeatureSchema, architecture: ModelArchitecture, algorithm: LocalAlgorithm,
     optimizer: ServerOptimizer.Kind, rounds: Int, clipNorm: Double,
     schedule: LearningRateSchedule? = nil, adaptiveClipping: AdaptiveClippingPlan? = nil,
-    weightDecay: Float = 0, quantileBins: Int,
+    earlyStopping: EarlyStopping? = nil, weightDecay: Float = 0, quantileBins: Int,
     evaluationBins: Int, labelBound: Double? = nil,
     statisticsShare: Double, finalEvaluationShare: Double, unit: PrivacyUnit = .customer,
     trainingBudget: PrivacyBudget, evaluationBudget: PrivacyBudget, minimumCohort: Int,
@@ -99,6 +101,7 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
     self.rounds = rounds
     self.clipNorm = clipNorm
     self.adaptiveClipping = adaptiveClipping
+    self.earlyStopping = earlyStopping
     self.weightDecay = weightDecay
     self.quantileBins = quantileBins
     self.evaluationBins = evaluationBins
@@ -170,19 +173,26 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
     try component("architecture") { try architecture.validate() }
     try component("algorithm") { try algorithm.validate() }
     try require(
-      architecture.layout == .dense || algorithm == .fedSGD, "algorithm",
-      "must be fedSGD: trees and recommenders take one gradient")
+      architecture.isDescended || algorithm == .fedSGD, "algorithm",
+      "must be fedSGD: trees, segments and recommenders take one step a round")
+    try require(
+      !algorithm.hasControlVariates, "algorithm",
+      "must not be SCAFFOLD: a node would have to keep a control variate of every customer from round to round, "
+        + "computed from records that may be withdrawn in between; use normalise or proximal")
     try component("optimizer") { try optimizer.validate() }
     if let schedule { try component("schedule") { try schedule.validate() } }
     try require(
       weightDecay >= 0 && weightDecay * optimizer.learningRate < 1, "weightDecay",
       "must be at least 0 and, times the learning rate, below 1")
     try require(
-      (labelBound == nil) == architecture.objective.isClassification, "labelBound",
-      architecture.objective.isClassification
-        ? "is only for models that predict numbers" : "is missing: how large labels and errors may count")
+      (labelBound != nil) == architecture.objective.predictsNumbers, "labelBound",
+      architecture.objective.predictsNumbers
+        ? "is missing: how large labels and errors may count" : "is only for models that predict numbers")
     _ = try evaluationLayout()
     try require((1...10_000).contains(rounds), "rounds", "must be from 1 to 10,000")
+    if let earlyStopping {
+      try component("earlyStopping") { try earlyStopping.validate(objective: architecture.objective) }
+    }
     try require(clipNorm > 0 && clipNorm <= 1e6, "clipNorm", "must be above 0 and at most 1e6")
     try require(
       (1...NumericEncoding.maximumBins).contains(quantileBins), "quantileBins",

@@ -1,7 +1,7 @@
 /// The first private sum of feature fitting: where the values of each column lie.
 ///
-/// A contributor's vector is the average over its records of, for every column, a one-hot vector: for numbers
-/// the signed power-of-two bin (`MagnitudeBins`) or missing, for categories the hash bucket (`CategoryHash`)
+/// A contributor's vector is the average over its records of, for every column, a one-hot vector: for numbers,
+/// and for dates as days from their reference, the signed power-of-two bin (`MagnitudeBins`) or missing, for categories the hash bucket (`CategoryHash`)
 /// or missing, for texts whether there is one; one last coordinate counts the contributor. Every column's
 /// part has an L2 norm of at most 1, so the whole has at most √(columns + 1).
 package struct CoarseStatistics: Sendable {
@@ -29,7 +29,7 @@ package struct CoarseStatistics: Sendable {
 
   private static func width(of kind: FeatureKind) -> Int {
     switch kind {
-    case .numeric: MagnitudeBins.count
+    case .numeric, .date: MagnitudeBins.count
     case .categorical: CategoryHash.buckets
     case .text: 1
     }
@@ -48,6 +48,8 @@ package struct CoarseStatistics: Sendable {
           case .number(let number): MagnitudeBins.index(of: number)
           case .bucket(let bucket): bucket
           case .text: 0
+          case .date(let time):
+            MagnitudeBins.index(of: schema.columns[column].dateSettings.days(of: time))
           }
         vector[offsets[column] + bin] += weight
       }
@@ -81,7 +83,7 @@ package struct CoarseStatistics: Sendable {
       let counts = Array(sum[offsets[index]..<offsets[index] + width])
       let missingSeen = sum[offsets[index] + width] > floor.threshold
       switch column.kind {
-      case .numeric:
+      case .numeric, .date:
         return ColumnBounds.numeric(
           edges: grid.edges(coarseCounts: counts, threshold: floor.threshold), missingSeen: missingSeen)
       case .categorical:

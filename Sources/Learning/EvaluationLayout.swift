@@ -13,7 +13,8 @@
 /// For more classes it is the average over its records of (1, right or wrong, w · min(log loss, L) / L), with
 /// an L2 norm of at most √(2 + w²). For numbers it is the average of (1, y/B, y²/B², e²/B², |e|/B), where y
 /// is the label, e the prediction's error and B the task's bound on labels, every entry cut to ±1: a norm of
-/// at most √5.
+/// at most √5. For segments it is the average of (1, s, v · a one-hot vector over segments), where s is the
+/// simplified silhouette (`SegmentScores`), −1 to 1, and v = `segmentWeight`: a norm of at most √(2 + v²).
 package struct EvaluationLayout: Equatable, Sendable {
   /// The most bins per class.
   package static let maximumBins = 4096
@@ -21,6 +22,8 @@ package struct EvaluationLayout: Equatable, Sendable {
   package static let lossLimit: Float = 4
   /// The weight of the log loss against the counts.
   package static let lossWeight: Float = 0.25
+  /// The weight of the counts of segments against the silhouette.
+  package static let segmentWeight: Float = 0.5
 
   /// R² of labels whose variance is a smaller part of their mean square is not told.
   static let leastVariance = 1e-6
@@ -67,6 +70,7 @@ package struct EvaluationLayout: Equatable, Sendable {
     case .binary: 2 * bins + 1
     case .classes: 3
     case .squaredError, .huber, .poisson, .tweedie: 5
+    case .segments(let count): 2 + count
     }
   }
   /// A bound on the L2 norm of every contribution (rounding aside, about 1e-6: the caller clips to it).
@@ -76,6 +80,7 @@ package struct EvaluationLayout: Equatable, Sendable {
     case .binary: (1 + loss).squareRoot()
     case .classes: (2 + loss).squareRoot()
     case .squaredError, .huber, .poisson, .tweedie: 5.0.squareRoot()
+    case .segments: (2 + Double(Self.segmentWeight * Self.segmentWeight)).squareRoot()
     }
   }
 
@@ -96,6 +101,9 @@ package struct EvaluationLayout: Equatable, Sendable {
       return vector
     case .squaredError, .huber, .poisson, .tweedie:
       addNumbers(scores, labels, weight, to: &vector)
+      return vector
+    case .segments(let count):
+      addSegments(scores, count, weight, to: &vector)
       return vector
     }
     for (raw, label) in zip(scores, labels) {
@@ -119,6 +127,7 @@ package struct EvaluationLayout: Equatable, Sendable {
     case .binary: break
     case .classes: return classes(sum)
     case .squaredError, .huber, .poisson, .tweedie: return numbers(sum)
+    case .segments: return segments(sum)
     }
     let negative = Array(sum[..<bins])
     let positive = Array(sum[bins..<2 * bins])
@@ -164,6 +173,29 @@ package struct EvaluationLayout: Equatable, Sendable {
       vector[3] += weight * error * error
       vector[4] += weight * abs(error)
     }
+  }
+
+  private func addSegments(_ scores: [Float], _ count: Int, _ weight: Float, to vector: inout [Float]) {
+    let scores = scores.map { $0.isNaN ? 0 : $0 }
+    vector[0] = 1
+    for start in stride(from: 0, to: scores.count, by: 2 * count) {
+      let row = SegmentScores(scores[start..<start + 2 * count])
+      vector[1] += weight * row.silhouette
+      vector[2 + row.segment] += weight * Self.segmentWeight
+    }
+  }
+
+  private func segments(_ sum: [Double]) -> EvaluationMetrics {
+    let total = sum[0]
+    var metrics = EvaluationMetrics(
+      auc: nil, accuracy: nil, logLoss: nil, positives: max(total, 0), negatives: 0)
+    guard total >= 1 else { return metrics }
+    metrics.silhouette = min(max(sum[1] / total, -1), 1)
+    // Below zero is noise. Parts of the whole, whatever the noise of the number of contributors.
+    let sizes = sum.dropFirst(2).map { max($0, 0) }
+    let all = sizes.reduce(0, +)
+    metrics.segmentShares = all > 0 ? sizes.map { $0 / all } : nil
+    return metrics
   }
 
   private func classes(_ sum: [Double]) -> EvaluationMetrics {
@@ -224,6 +256,10 @@ package struct EvaluationMetrics: Codable, Equatable, Sendable {
   package var mae: Double?
   /// 1 − squared error / variance of the labels, likewise.
   package var r2: Double?
+  /// Mean simplified silhouette, −1 … 1; nil but for segments. 0 before there are two.
+  package var silhouette: Double?
+  /// The part of contributors in every segment, each 0 … 1, together 1; nil but for segments.
+  package var segmentShares: [Double]?
   /// The number of contributors with label 1 (contributors with both count in parts), at least 0; where there
   /// are not two classes, of all contributors.
   package let positives: Double

@@ -84,6 +84,33 @@ package final class ExactSum {
     return Float(norm)
   }
 
+  /// Clips a vector like `addClipped` if there is a limit, and adds it times a weight of 0 to 1. With weight 1 the
+  /// integers are those of `addClipped` or `add`.
+  package func add(_ vector: UnsafeBufferPointer<Float>, clippedTo limit: Float?, weight: Double) {
+    precondition(weight >= 0 && weight <= 1, "a weighted vector is not longer than the vector")
+    guard weight != 1 else {
+      if let limit { addClipped(vector, to: limit) } else { add(vector) }
+      return
+    }
+    precondition(
+      limit.map { $0 > 0 && $0 <= bound } ?? true, "a clip norm is positive and within the bound of the sum")
+    guard let values = start(vector) else { return }
+    let norm = VectorKernels.squaredNorm(values, count: count).squareRoot()
+    guard norm.isFinite else {
+      zeroed += 1
+      return
+    }
+    if let limit {
+      let factor = norm > Double(limit) ? Double(limit) / norm : 1
+      _ = VectorKernels.addOnGrid(
+        values, count: count, scale: scale * factor * weight, limit: bound, to: sums)
+    } else {
+      for index in 0..<count {
+        sums[index] &+= VectorKernels.gridValue(min(max(values[index], -bound), bound), scale: scale * weight)
+      }
+    }
+  }
+
   /// `addClipped` if there is a limit, else `add`, of a vector that is 0 but at the positions of `support`,
   /// each of which is named once. Without clipping the integers are the same; with it, norms may differ by
   /// 1e-6 of themselves.

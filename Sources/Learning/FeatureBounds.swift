@@ -19,12 +19,12 @@ package enum ColumnBounds: Codable, Equatable, Sendable {
     }
   }
 
-  /// The kind of column that the bounds are for.
-  var kind: FeatureKind {
+  /// Whether the bounds are for columns of a kind.
+  func fits(_ kind: FeatureKind) -> Bool {
     switch self {
-    case .numeric: .numeric
-    case .categorical: .categorical
-    case .text: .text
+    case .numeric: kind == .numeric || kind == .date
+    case .categorical: kind == .categorical
+    case .text: kind == .text
     }
   }
 }
@@ -42,7 +42,7 @@ package struct FeatureBounds: Codable, Equatable, Sendable {
       throw .wrongCount(what: "the feature bounds", expected: schema.columns.count, actual: columns.count)
     }
     for (bounds, column) in zip(columns, schema.columns) {
-      guard bounds.isValid, bounds.kind == column.kind else {
+      guard bounds.isValid, bounds.fits(column.kind) else {
         throw .invalidSchema(reason: "the bounds of column \"\(column.name)\" are malformed")
       }
     }

@@ -1,7 +1,8 @@
 extension FeaturePipeline {
   /// What a model must know of the rows of `encode(_:as:)`.
   ///
-  /// For `bins`: one column for every used one but texts, in the schema's order. A number's bins are those of
+  /// For `bins`: one column for every used one but texts, and one more for every part of the calendar of a date
+  /// (`DateEncoding`), in the schema's order. A number's bins are those of
   /// its edges, in order, then one for missing values if the encoding has an indicator; a category's are the
   /// kept buckets, "other", and missing values if it has an indicator. A pipeline without used columns has
   /// one column of one bin.
@@ -10,7 +11,7 @@ extension FeaturePipeline {
     case .dense: return FeatureShape(columns: featureCount, sparseColumns: sparseFeatureCount)
     case .items: return schema.isItemNumber ? .items : FeatureShape(columns: max(schema.columns.count, 2))
     case .bins:
-      let columns = encodings.compactMap(\.binned)
+      let columns = encodings.flatMap(\.binned)
       return FeatureShape(
         bins: columns.isEmpty ? [BinnedColumn(count: 1, isOrdered: true, hasMissing: false)] : columns)
     }
@@ -30,15 +31,22 @@ extension FeaturePipeline {
     var positions: [Int?] = []
     var columns = 0
     for encoding in encodings {
-      positions.append(encoding.binned == nil ? nil : columns)
-      columns += encoding.binned == nil ? 0 : 1
+      let count = encoding.binned.count
+      positions.append(count == 0 ? nil : columns)
+      columns += count
     }
     columns = max(columns, 1)
     var values = [Float](repeating: 0, count: records.count * columns)
     for (row, record) in records.enumerated() {
       try schema.forEachCell(of: record) { column, cell in
         guard let position = positions[column] else { return }
-        values[row * columns + position] = Float(encodings[column].bin(of: cell))
+        let place = row * columns + position
+        switch encodings[column] {
+        case .numeric(let encoding): values[place] = Float(encoding.bin(of: cell))
+        case .categorical(let encoding): values[place] = Float(encoding.position(of: cell))
+        case .date(let encoding): encoding.addBins(of: cell, into: &values, at: place)
+        case .text, .unused: break
+        }
       }
     }
     return Matrix(uncheckedRows: records.count, columns: columns, values: values)
@@ -69,33 +77,28 @@ extension FeaturePipeline {
 }
 
 extension ColumnEncoding {
-  /// The column's bins, nil if it is unused.
-  fileprivate var binned: BinnedColumn? {
+  /// The columns of the layout `bins`; none for texts and unused columns.
+  fileprivate var binned: [BinnedColumn] {
     switch self {
-    case .numeric(let encoding):
-      BinnedColumn(
-        count: encoding.edges.count + 1 + (encoding.missingIndicator ? 1 : 0), isOrdered: true,
-        hasMissing: encoding.missingIndicator)
+    case .numeric(let encoding): [encoding.binned]
     case .categorical(let encoding):
-      BinnedColumn(count: encoding.width, isOrdered: false, hasMissing: encoding.missingIndicator)
-    case .text, .unused: nil
-    }
-  }
-
-  /// The bin of a cell, 0 for an unused column.
-  fileprivate func bin(of cell: Cell) -> Int {
-    switch self {
-    case .numeric(let encoding): encoding.bin(of: cell)
-    case .categorical(let encoding): encoding.position(of: cell)
-    case .text, .unused: 0
+      [BinnedColumn(count: encoding.width, isOrdered: false, hasMissing: encoding.missingIndicator)]
+    case .date(let encoding): encoding.binned
+    case .text, .unused: []
     }
   }
 }
 
 extension NumericEncoding {
+  /// The column of bins.
+  var binned: BinnedColumn {
+    BinnedColumn(
+      count: edges.count + 1 + (missingIndicator ? 1 : 0), isOrdered: true, hasMissing: missingIndicator)
+  }
+
   /// The bin of a cell: as many edges are at or below its value; the bin behind them all for missing values
   /// with an indicator.
-  fileprivate func bin(of cell: Cell) -> Int {
+  func bin(of cell: Cell) -> Int {
     var value = mean
     if case .number(let number) = cell {
       value = number

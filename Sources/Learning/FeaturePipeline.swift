@@ -63,7 +63,7 @@ package struct CategoricalEncoding: Codable, Equatable, Sendable {
   func position(of cell: Cell) -> Int {
     switch cell {
     case .bucket(let bucket): buckets.firstIndex(of: bucket) ?? buckets.count
-    case .missing, .number, .text: missingIndicator ? buckets.count + 1 : buckets.count
+    case .missing, .number, .text, .date: missingIndicator ? buckets.count + 1 : buckets.count
     }
   }
 }
@@ -76,6 +76,8 @@ package enum ColumnEncoding: Codable, Equatable, Sendable {
   case categorical(CategoricalEncoding)
   /// Kept buckets of words, missing indicator.
   case text(TextEncoding)
+  /// Days from the reference as a number's, parts of the calendar.
+  case date(DateEncoding)
   /// Nothing of the column stood out of the noise: it has no features.
   case unused
 
@@ -85,6 +87,7 @@ package enum ColumnEncoding: Codable, Equatable, Sendable {
     case .numeric(let encoding): encoding.width
     case .categorical(let encoding): encoding.width
     case .text(let encoding): encoding.width
+    case .date(let encoding): encoding.width
     case .unused: 0
     }
   }
@@ -99,6 +102,7 @@ package enum ColumnEncoding: Codable, Equatable, Sendable {
     case .numeric(let encoding): column.kind == .numeric && encoding.isValid
     case .categorical(let encoding): column.kind == .categorical && encoding.isValid
     case .text(let encoding): column.kind == .text && encoding.fits(column.textSettings)
+    case .date(let encoding): column.kind == .date && encoding.fits(column.dateSettings)
     case .unused: true
     }
   }
@@ -172,6 +176,7 @@ package struct FeaturePipeline: Codable, Equatable, Sendable {
           } else if encoding.missingIndicator {
             values[start] = scale
           }
+        case .date(let encoding): encoding.encode(cell, scale: scale, into: &values, at: start)
         case .unused: break
         }
       }

@@ -6,6 +6,9 @@ package enum FeatureKind: String, Codable, Equatable, Sendable {
   case categorical
   /// Prose: its words mean something. A number in such a column is taken by its decimal text.
   case text
+  /// Dates, with a time or without: a text of ISO 8601 (`CivilTime`), or a number of days since 1970-01-01. A
+  /// cell that is neither is an error.
+  case date
 }
 
 /// One input column of a task.
@@ -16,16 +19,21 @@ package struct FeatureColumn: Codable, Equatable, Sendable {
   package let kind: FeatureKind
   /// How texts are divided; nil for other kinds, and for `TextSettings.standard`.
   package let text: TextSettings?
+  /// What is made of dates; nil for other kinds, and for `DateSettings.standard`.
+  package let date: DateSettings?
 
   /// Describes a column; the limits are checked by the schema.
-  package init(name: String, kind: FeatureKind, text: TextSettings? = nil) {
+  package init(name: String, kind: FeatureKind, text: TextSettings? = nil, date: DateSettings? = nil) {
     self.name = name
     self.kind = kind
     self.text = text
+    self.date = date
   }
 
   /// How texts of this column are divided.
   var textSettings: TextSettings { text ?? .standard }
+  /// What is made of dates of this column.
+  var dateSettings: DateSettings { date ?? .standard }
 }
 
 /// The input columns that all nodes of a task share, in the order of every `RawRecord`.
@@ -39,10 +47,16 @@ package struct FeatureSchema: Codable, Equatable, Sendable {
 
   /// The columns, 1 to `maximumColumns` of them, with distinct names.
   package let columns: [FeatureColumn]
+  /// What is told of a customer's transactions; its columns are among `columns`, numeric. Nil if no column is
+  /// computed from transactions.
+  package let transactions: TransactionSettings?
 
   /// Checks the limits.
-  package init(columns: [FeatureColumn]) throws(LearningError) {
+  package init(
+    columns: [FeatureColumn], transactions: TransactionSettings? = nil
+  ) throws(LearningError) {
     self.columns = columns
+    self.transactions = transactions
     try validate()
   }
 
@@ -67,11 +81,19 @@ package struct FeatureSchema: Codable, Equatable, Sendable {
             + "\(TextSettings.maximumNgrams) words and \(TextSettings.allowedBits.lowerBound) to "
             + "\(TextSettings.allowedBits.upperBound) bits, for texts alone")
       }
+      guard column.date == nil || column.kind == .date else {
+        throw .invalidSchema(reason: "column \"\(column.name)\" has settings of dates but is of another kind")
+      }
       if column.kind == .text { buckets += column.textSettings.buckets }
     }
     guard buckets <= Self.maximumTextBuckets else {
       throw .invalidSchema(
         reason: "its texts have \(buckets) hash buckets, allowed are \(Self.maximumTextBuckets) together")
+    }
+    guard let transactions else { return }
+    let numeric = Set(columns.filter { $0.kind == .numeric }.map(\.name))
+    if let name = transactions.columnNames.first(where: { !numeric.contains($0) }) {
+      throw .invalidSchema(reason: "its transactions tell \"\(name)\", which is no numeric column of it")
     }
   }
 
@@ -86,11 +108,13 @@ package struct FeatureSchema: Codable, Equatable, Sendable {
       }
       columns.append(try list.decode(FeatureColumn.self))
     }
-    try self.init(columns: columns)
+    try self.init(
+      columns: columns,
+      transactions: try container.decodeIfPresent(TransactionSettings.self, forKey: .transactions))
   }
 
   private enum CodingKeys: String, CodingKey {
-    case columns
+    case columns, transactions
   }
 }
 
@@ -100,7 +124,7 @@ package enum RawValue: Equatable, Sendable {
   case missing
   /// A number; one that is not finite counts as missing.
   case number(Double)
-  /// A text; an error in a numeric column.
+  /// A text; an error in a numeric column, and in one of dates if it is none.
   case text(String)
 }
 
@@ -113,6 +137,7 @@ enum Cell: Equatable {
   case number(Double)
   case bucket(Int)
   case text(String)
+  case date(CivilTime)
 }
 
 extension FeatureSchema {
@@ -138,7 +163,14 @@ extension FeatureSchema {
     case (.categorical, .text(let text)): return .bucket(CategoryHash.bucket(of: text))
     case (.text, .number(let number)): return .text(Self.text(of: number))
     case (.text, .text(let text)): return TextWords.hasWord(text) ? .text(text) : .missing
+    case (.date, .number(let number)): return .date(try date(CivilTime(days: number), in: column))
+    case (.date, .text(let text)): return .date(try date(CivilTime(iso8601: text), in: column))
     }
+  }
+
+  private func date(_ time: CivilTime?, in column: FeatureColumn) throws(LearningError) -> CivilTime {
+    guard let time else { throw .invalidDate(name: column.name) }
+    return time
   }
 
   /// The decimal text of a number in a categorical column: whole numbers without a point, so that "3", 3

@@ -1,5 +1,5 @@
-/// The second private sum of feature fitting: a histogram of each numeric column between its bounds, and how
-/// often the words of each text column occur.
+/// The second private sum of feature fitting: a histogram of each column of numbers or dates (days from their
+/// reference) between its bounds, and how often the words of each text column occur.
 ///
 /// A contributor's vector is the average over its records of a part per numeric and text column (missing
 /// values leave it zero) plus one last coordinate that counts the contributor. Every part has an L2 norm of
@@ -65,6 +65,9 @@ package struct FineStatistics: Sendable {
         switch (cell, bounds.columns[column]) {
         case (.number(let number), .numeric(let edges, _)):
           vector[offset + edges.binIndex(of: number)] += weight
+        case (.date(let time), .numeric(let edges, _)):
+          let days = schema.columns[column].dateSettings.days(of: time)
+          vector[offset + edges.binIndex(of: days)] += weight
         case (.text(let text), .text):
           add(text, schema.columns[column].textSettings, weight: weight, to: &vector, at: offset)
         default: break
@@ -116,10 +119,12 @@ package struct FineStatistics: Sendable {
         guard let offset = offsets[index] else { return ColumnEncoding.unused }
         let histogram = Histogram(
           edges: edges, noisyCounts: Array(sum[offset..<offset + edges.count - 1]), noiseStdDev: noiseStdDev)
-        return ColumnEncoding.numeric(
-          NumericEncoding(
-            mean: histogram.mean, standardDeviation: histogram.standardDeviation,
-            edges: histogram.quantileEdges(bins: quantileBins), missingIndicator: missingSeen))
+        let encoding = NumericEncoding(
+          mean: histogram.mean, standardDeviation: histogram.standardDeviation,
+          edges: histogram.quantileEdges(bins: quantileBins), missingIndicator: missingSeen)
+        let column = schema.columns[index]
+        guard column.kind == .date else { return ColumnEncoding.numeric(encoding) }
+        return ColumnEncoding.date(DateEncoding(days: encoding, settings: column.dateSettings))
       }
     }
     return try FeaturePipeline(schema: schema, encodings: encodings)

@@ -8,6 +8,8 @@ package enum LearningError: Error, Equatable, Sendable, CustomStringConvertible 
   case wrongColumnCount(expected: Int, actual: Int)
   /// A numeric column holds a text.
   case textInNumericColumn(name: String)
+  /// A column of dates holds something else.
+  case invalidDate(name: String)
   /// A contributor has no record: it has no average and must not be counted.
   case emptyContributor
   /// Two things that belong together have different sizes.
@@ -28,6 +30,9 @@ package enum LearningError: Error, Equatable, Sendable, CustomStringConvertible 
       "a record has \(actual) values but the schema has \(expected) columns: align the columns"
     case .textInNumericColumn(let name):
       "numeric column \"\(name)\" holds a text: declare it categorical or leave the value out"
+    case .invalidDate(let name):
+      "date column \"\(name)\" holds something else: write 2011-12-09 or 2011-12-09T08:26:00, the clock's time "
+        + "where the store is, or days since 1970-01-01"
     case .emptyContributor: "a contributor has no records: leave it out of the batch"
     case .wrongCount(let what, let expected, let actual):
       "\(what) must have \(expected) entries but has \(actual)"

@@ -23,6 +23,9 @@ package enum LocalAlgorithm: Codable, Equatable, Sendable {
     }
   }
 
+  /// Whether contributors keep control variates from round to round (SCAFFOLD).
+  package var hasControlVariates: Bool { descent?.controlVariates == true }
+
   /// Refuses impossible settings.
   package func validate() throws(LearningError) { try descent?.validate() }
 }
@@ -52,6 +55,8 @@ package enum LocalAlgorithm: Codable, Equatable, Sendable {
 ///   same as without; and contributors with many records no longer reach the clip norm first, so clipping
 ///   bends the mean less. Scaling afterwards would shrink the part of those with many records below the bound
 ///   that the noise is made for, or break it for those with few.
+///
+/// **Control variates** (`controlVariates`): SCAFFOLD, see `ControlVariates`.
 package struct LocalSettings: Codable, Equatable, Sendable {
   /// The most steps that displacements are scaled to.
   package static let maximumSteps = 1_000_000
@@ -66,16 +71,21 @@ package struct LocalSettings: Codable, Equatable, Sendable {
   package var proximal: Float
   /// T, 1 to `maximumSteps`; nil leaves displacements as they are.
   package var normalise: Int?
+  /// Whether steps are corrected by control variates, which needs `normalise` and no proximal term; nil
+  /// stands for false.
+  package var controlVariates: Bool?
 
   /// Local descent; `validate` checks the limits.
   package init(
-    epochs: Int, batchSize: Int, learningRate: Float, proximal: Float = 0, normalise: Int? = nil
+    epochs: Int, batchSize: Int, learningRate: Float, proximal: Float = 0, normalise: Int? = nil,
+    controlVariates: Bool? = nil
   ) {
     self.epochs = epochs
     self.batchSize = batchSize
     self.learningRate = learningRate
     self.proximal = proximal
     self.normalise = normalise
+    self.controlVariates = controlVariates
   }
 
   /// Refuses impossible settings. Decoding does not check: call this on whatever came from outside.
@@ -97,6 +107,11 @@ package struct LocalSettings: Codable, Equatable, Sendable {
     guard normalise.map({ (1...Self.maximumSteps).contains($0) }) ?? true else {
       throw .invalidSetting(
         name: "FedNova's number of steps", reason: "allowed are 1 to \(Self.maximumSteps)")
+    }
+    guard controlVariates != true || (normalise != nil && proximal == 0) else {
+      throw .invalidSetting(
+        name: "SCAFFOLD",
+        reason: "it needs the number of steps that displacements are scaled to, and no proximal term")
     }
   }
 

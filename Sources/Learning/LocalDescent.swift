@@ -27,8 +27,12 @@ final class LocalDescent {
   }
 
   /// The displacement of one contributor with the given rows, valid until the next call.
+  ///
+  /// - Parameter correction: what is added to the parameters with every step, times the learning rate (cᵢ − c
+  ///   of SCAFFOLD).
   func displacement(
-    from start: UnsafePointer<Float>, input: InputRows, labels: UnsafePointer<Float>, rows: Int, seed: UInt64
+    from start: UnsafePointer<Float>, input: InputRows, labels: UnsafePointer<Float>, rows: Int, seed: UInt64,
+    correction: UnsafePointer<Float>? = nil
   ) -> UnsafeMutableBufferPointer<Float> {
     let (batchSize, learningRate) = (settings.batchSize, settings.learningRate)
     let pull = -learningRate * settings.proximal
@@ -52,6 +56,7 @@ final class LocalDescent {
         }
         batch.step(count: count, scale: -learningRate / Float(count), parameters: local)
         if isPulled { add(update.baseAddress!, times: pull, to: local) }
+        if let correction { add(correction, times: learningRate, to: local) }
         step += 1
       }
     }
@@ -80,14 +85,10 @@ final class LocalDescent {
     private let inputs: Int
     private let objective: Objective
     /// Nil for a single dense layer with one output, whose rows need no copy.
-    private let workspace: Workspace?
-    private let features: UnsafeMutablePointer<Float>
+    private let copied: (rows: GatheredRows, workspace: Workspace)?
     private let labels: UnsafeMutablePointer<Float>
     private let rows: UnsafeMutablePointer<UnsafePointer<Float>>
-    private let starts: UnsafeMutablePointer<Int>
-    private let ends: UnsafeMutablePointer<Int>
     private let keys: UnsafeMutablePointer<UInt64>
-    private var sparse: SparseRows?
     private var hasKeys = false
     /// Of a single layer: the scores, then the deltas.
     private let deltas: UnsafeMutablePointer<Float>
@@ -98,27 +99,24 @@ final class LocalDescent {
       objective = model.objective
       let isDirect =
         model.layers.count == 1 && model.objective.outputs == 1 && model.shape.sparseColumns == 0
-      workspace = isDirect ? nil : Workspace(network: model, rows: capacity)
-      features = VectorKernels.allocate(isDirect ? 0 : capacity * inputs)
-      labels = VectorKernels.allocate(capacity)
-      deltas = VectorKernels.allocate(capacity)
+      copied =
+        isDirect
+        ? nil
+        : (
+          GatheredRows(columns: inputs, capacity: capacity), Workspace(network: model, rows: capacity)
+        )
+      labels = VectorKernels.allocate(isDirect ? capacity : 0)
+      deltas = VectorKernels.allocate(isDirect ? capacity : 0)
       rows = .allocate(capacity: max(capacity, 1))
-      rows.initialize(repeating: UnsafePointer(features), count: max(capacity, 1))
-      starts = .allocate(capacity: max(capacity, 1))
-      starts.initialize(repeating: 0, count: max(capacity, 1))
-      ends = .allocate(capacity: max(capacity, 1))
-      ends.initialize(repeating: 0, count: max(capacity, 1))
+      rows.initialize(repeating: UnsafePointer(labels), count: max(capacity, 1))
       keys = .allocate(capacity: max(capacity, 1))
       keys.initialize(repeating: 0, count: max(capacity, 1))
     }
 
     deinit {
-      features.deallocate()
       labels.deallocate()
       deltas.deallocate()
       rows.deallocate()
-      starts.deallocate()
-      ends.deallocate()
       keys.deallocate()
     }
 
@@ -127,22 +125,14 @@ final class LocalDescent {
     func gather(
       _ order: UnsafePointer<Int32>, count: Int, input: InputRows, labels sourceLabels: UnsafePointer<Float>
     ) {
-      let copying = workspace != nil
+      if let copied {
+        return copied.rows.gather(order, count: count, input: input, labels: sourceLabels)
+      }
       for row in 0..<count {
         let position = Int(order[row])
         labels[row] = sourceLabels[position]
-        if copying {
-          (features + row * inputs).update(from: input.dense + position * inputs, count: inputs)
-        } else {
-          rows[row] = input.dense + position * inputs
-        }
+        rows[row] = input.dense + position * inputs
       }
-      guard let source = input.sparse else { return sparse = nil }
-      for row in 0..<count {
-        starts[row] = source.starts[Int(order[row])]
-        ends[row] = source.ends[Int(order[row])]
-      }
-      sparse = SparseRows(starts: starts, ends: ends, indices: source.indices, values: source.values)
     }
 
     /// What dropout draws of in this step.
@@ -157,11 +147,13 @@ final class LocalDescent {
 
     @inline(__always)
     func step(count: Int, scale: Float, parameters: UnsafeMutablePointer<Float>) {
-      guard let workspace else { return directStep(count: count, scale: scale, parameters: parameters) }
-      let input = InputRows(dense: features, columns: inputs, sparse: sparse)
+      guard let (gathered, workspace) = copied else {
+        return directStep(count: count, scale: scale, parameters: parameters)
+      }
+      let input = gathered.input
       workspace.forward(
         parameters: parameters, input: input, rows: count, keys: hasKeys ? UnsafePointer(keys) : nil)
-      workspace.backward(parameters: parameters, labels: labels, rows: count)
+      workspace.backward(parameters: parameters, labels: gathered.labels, rows: count)
       workspace.addGradient(input: input, first: 0, rows: count, scale: scale, to: parameters)
     }
 

@@ -53,6 +53,20 @@ package final class LocalWorker: ContributionWorker {
     parameters: UnsafeBufferPointer<Float>, batch: TrainingBatch, contributors: Range<Int>, seed: UInt64,
     body: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
   ) throws {
+    try forEachContribution(
+      parameters: parameters, batch: batch, contributors: contributors, seed: seed, correction: nil,
+      body: body)
+  }
+
+  /// The same with a correction of every local step, for SCAFFOLD.
+  ///
+  /// - Parameter correction: gives what is added to the parameters with every step of a contributor, times the
+  ///   learning rate; as many values as parameters, valid until `body` is called for the contributor.
+  func forEachContribution(
+    parameters: UnsafeBufferPointer<Float>, batch: TrainingBatch, contributors: Range<Int>, seed: UInt64,
+    correction: ((Int) -> UnsafePointer<Float>)?,
+    body: (Int, UnsafeMutableBufferPointer<Float>) throws -> Void
+  ) throws {
     try model.check(count: parameters.count)
     try batch.check(shape: model.shape, objective: model.objective)
     precondition(
@@ -68,7 +82,7 @@ package final class LocalWorker: ContributionWorker {
             let first = offsets[contributor]
             let update = descent.displacement(
               from: start, input: input.dropFirst(first), labels: rows.labels + first,
-              rows: offsets[contributor + 1] - first, seed: seed)
+              rows: offsets[contributor + 1] - first, seed: seed, correction: correction?(contributor))
             try body(contributor, update)
           }
         }

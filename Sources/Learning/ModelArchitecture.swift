@@ -13,6 +13,10 @@ package enum ModelArchitecture: Codable, Equatable, Sendable {
   case boostedTrees(TreeSettings)
   /// Matrix factorisation with user factors that stay with their user.
   case recommendation(RecommendationSettings)
+  /// Customer segments: k-means or a Gaussian mixture.
+  case segments(SegmentSettings)
+  /// Neural collaborative filtering with user vectors that stay with their user.
+  case neuralRecommendation(NeuralRecommenderSettings)
 
   /// The most hidden layers.
   package static let maximumLayers = 8
@@ -31,6 +35,8 @@ package enum ModelArchitecture: Codable, Equatable, Sendable {
     case .network(let settings): settings
     case .boostedTrees(let settings): settings
     case .recommendation(let settings): settings
+    case .segments(let settings): settings
+    case .neuralRecommendation(let settings): settings
     }
   }
 
@@ -39,6 +45,9 @@ package enum ModelArchitecture: Codable, Equatable, Sendable {
 
   /// How the model takes its rows.
   package var layout: FeatureLayout { settings.layout }
+
+  /// Whether local SGD can train it: linear models and networks.
+  package var isDescended: Bool { layout == .dense && !objective.isSegmentation }
 
   /// Refuses impossible settings. Decoding does not check: call this on whatever came from outside.
   package func validate() throws(LearningError) {

@@ -55,6 +55,7 @@ extension NetworkSettings: ModelSettings {
     case .huber: "linear regression with Huber's loss"
     case .poisson: "Poisson regression"
     case .tweedie: "Tweedie regression"
+    case .segments(let count): "a network of \(count) segments, which there is not"
     }
   }
 
@@ -75,6 +76,7 @@ extension NetworkSettings: ModelSettings {
       throw .invalidSetting(name: "the dropout rate", reason: "allowed are 0 to \(Self.maximumDropout)")
     }
     try objective.validate()
+    try objective.refuseSegments("networks")
   }
 
   package func validate(shape: FeatureShape) throws(LearningError) {

@@ -21,22 +21,56 @@ package enum Objective: Codable, Equatable, Hashable, Sendable {
   /// exclusive; loss: e^((2 − p) score) / (2 − p) − label · e^((1 − p) score) / (1 − p) (Tweedie's deviance;
   /// Jørgensen 1987).
   case tweedie(power: Float)
+  /// Nothing: rows are assigned to one of `count` segments, 2 or more. Label: 0. Scores: a preference for every
+  /// segment (k-means: minus the squared distance to its centre; a mixture: the logarithm of its share times
+  /// its density), then the squared Euclidean distance to every centre; of a segment that training has not made
+  /// yet minus `absentSegment` and `absentSegment`. Loss: the squared distance to the preferred centre. It is
+  /// not learnt by its derivatives, which are given as 0.
+  case segments(count: Int)
 
   /// The most classes.
   package static let maximumClasses = 1_024
   /// Scores that are logarithms are taken to be within plus and minus this: e^30 is beyond every amount.
   static let largestLogarithm: Float = 30
 
+  /// The squared distance to a segment that there is not: beyond every other.
+  static let absentSegment: Float = 1e30
+
   /// The numbers that a model gives for a row.
   package var outputs: Int {
-    if case .classes(let count) = self { count } else { 1 }
+    switch self {
+    case .classes(let count): count
+    case .segments(let count): 2 * count
+    case .binary, .squaredError, .huber, .poisson, .tweedie: 1
+    }
   }
 
   /// Whether labels are classes.
   package var isClassification: Bool {
     switch self {
     case .binary, .classes: true
-    case .squaredError, .huber, .poisson, .tweedie: false
+    case .squaredError, .huber, .poisson, .tweedie, .segments: false
+    }
+  }
+
+  /// Whether labels are numbers, so that a bound on them is needed wherever they are summed.
+  package var predictsNumbers: Bool {
+    switch self {
+    case .squaredError, .huber, .poisson, .tweedie: true
+    case .binary, .classes, .segments: false
+    }
+  }
+
+  /// Whether rows are assigned to segments and nothing is predicted: networks and trees cannot.
+  package var isSegmentation: Bool {
+    if case .segments = self { true } else { false }
+  }
+
+  /// Refuses segments, for models that learn by the derivatives of a loss.
+  func refuseSegments(_ who: String) throws(LearningError) {
+    guard !isSegmentation else {
+      throw .invalidSetting(
+        name: "the objective", reason: "\(who) predict labels: choose k-means or a mixture for segments")
     }
   }
 
@@ -57,6 +91,11 @@ package enum Objective: Codable, Equatable, Hashable, Sendable {
       guard power > 1, power < 2 else {
         throw .invalidSetting(name: "Tweedie's power", reason: "it must be above 1 and below 2")
       }
+    case .segments(let count):
+      guard (2...SegmentSettings.maximumCount).contains(count) else {
+        throw .invalidSetting(
+          name: "the objective", reason: "allowed are 2 to \(SegmentSettings.maximumCount) segments")
+      }
     }
   }
 
@@ -67,6 +106,7 @@ package enum Objective: Codable, Equatable, Hashable, Sendable {
     case .classes(let count): label >= 0 && label < Float(count) && label == label.rounded()
     case .squaredError, .huber: label.isFinite
     case .poisson, .tweedie: label.isFinite && label >= 0
+    case .segments: label == 0
     }
   }
 
@@ -77,6 +117,7 @@ package enum Objective: Codable, Equatable, Hashable, Sendable {
     case .classes(let count): "a whole number from 0 to \(count - 1)"
     case .squaredError, .huber: "a finite number"
     case .poisson, .tweedie: "a finite number of at least 0"
+    case .segments: "0, as segments have no label"
     }
   }
 
@@ -103,6 +144,10 @@ package enum Objective: Codable, Equatable, Hashable, Sendable {
     case .tweedie(let power):
       let bounded = Self.bounded(score)
       return exp((2 - power) * bounded) / (2 - power) - label * exp((1 - power) * bounded) / (1 - power)
+    case .segments(let count):
+      var preferred = 0
+      for index in 1..<count where scores[index] > scores[preferred] { preferred = index }
+      return scores[count + preferred]
     }
   }
 
@@ -145,15 +190,18 @@ package enum Objective: Codable, Equatable, Hashable, Sendable {
       let (up, down) = (exp((2 - power) * bounded), exp((1 - power) * bounded))
       gradient[0] = up - label * down
       return (2 - power) * up - (1 - power) * label * down
+    case .segments(let count):
+      for index in 0..<2 * count { gradient[index] = 0 }
+      return 1
     }
   }
 
-  /// The prediction that a score stands for: a probability, a number, a mean. Classes have scores, not one
-  /// value.
+  /// The prediction that a score stands for: a probability, a number, a mean. Classes and segments have
+  /// scores, not one value.
   package func prediction(of score: Float) -> Float {
     switch self {
     case .binary, .classes: 1 / (1 + exp(-score))
-    case .squaredError, .huber: score
+    case .squaredError, .huber, .segments: score
     case .poisson, .tweedie: exp(Self.bounded(score))
     }
   }

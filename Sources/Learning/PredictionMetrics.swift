@@ -20,6 +20,17 @@ package struct PredictionMetrics: Codable, Equatable, Sendable {
   package var mae: Double?
   /// 1 − squared error / variance of the labels; numbers that are not all equal.
   package var r2: Double?
+  /// Mean simplified silhouette: how much nearer rows are to the centre of their segment than to the nearest
+  /// other one, −1 to 1 (see `SegmentScores`); two segments or more.
+  package var silhouette: Double?
+  /// Mean silhouette over all pairs of rows (Rousseeuw 1987): what other libraries report; segments, where the
+  /// features are at hand.
+  package var pairwiseSilhouette: Double?
+  /// Mean squared distance of rows to the centre of their segment; segments.
+  package var inertia: Double?
+  /// Mean logarithm of the density at a row; mixtures (it is nil where every preference is minus the squared
+  /// distance, as in k-means, which has no density).
+  package var logLikelihood: Double?
   /// Of the relevant items, how many are among the first ten: hits / min(10, relevant), averaged over users.
   package var recallAt10: Double?
   /// Normalised discounted cumulative gain of the first ten items, averaged over users.
@@ -61,6 +72,7 @@ package struct PredictionMetrics: Codable, Equatable, Sendable {
       let mean = truth.reduce(0, +) / Double(records)
       let variation = truth.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
       r2 = variation > 0 ? Self.finite(1 - squares / variation) : nil
+    case .segments(let count): measureSegments(count: count, scores: scores)
     }
   }
 
@@ -71,7 +83,7 @@ package struct PredictionMetrics: Codable, Equatable, Sendable {
 
 extension ExactMetrics {
   /// The position of the largest of the scores, the first of equals.
-  static func likeliest(_ scores: ArraySlice<Float>) -> Int {
+  package static func likeliest(_ scores: ArraySlice<Float>) -> Int {
     var best = scores.startIndex
     for index in scores.indices where scores[index] > scores[best] { best = index }
     return best - scores.startIndex

@@ -16,7 +16,7 @@ package struct SplitMix64: RandomNumberGenerator, Sendable {
   }
 
   /// A number of −1 ..< 1, 24 random bits: exact in single precision.
-  mutating func nextSymmetric() -> Float {
+  package mutating func nextSymmetric() -> Float {
     Float(next() >> 40) * 0x1p-23 - 1
   }
 

@@ -101,6 +101,14 @@ final class Workspace {
     return UnsafePointer(outputs[last])
   }
 
+  /// After `forward`: adds a number to every row's scores, one for each output.
+  func shiftScores(by shifts: [Float], rows: Int) {
+    let scores = outputs[layers.count - 1]
+    for row in 0..<rows {
+      for (output, shift) in shifts.enumerated() { scores[row * shifts.count + output] += shift }
+    }
+  }
+
   /// One layer as a product of matrices. Of sparse inputs the rows of the weights that they name are added
   /// up.
   private func affine(

@@ -4,7 +4,8 @@ package import Learning
 ///
 /// Cells count without the spaces around them. A cell is missing if it is empty, "NA", "NaN" or "null", in
 /// any letter case. A column is numeric if it is not in `categorical` and every cell that is not missing is a
-/// finite decimal number, else categorical; columns that are missing everywhere are dropped. The label,
+/// finite decimal number, else categorical, unless it is named as one of words or dates; columns that are
+/// missing everywhere are dropped, but those that are made of transactions. The label,
 /// subject and store columns are never features.
 ///
 /// Positive is the label value that alone is "1", "true" or "yes" (in any letter case); of two others, the
@@ -32,7 +33,8 @@ package struct LabelledTable: Sendable {
   /// Reads a table.
   ///
   /// - Parameters:
-  ///   - label: The column of the target, with exactly two different values unless `labelKind` is number.
+  ///   - label: The column of the target, with exactly two different values unless `labelKind` is number. Nil for
+  ///     records without one, whose label is 0: segments are learnt from them.
   ///   - labelKind: How the target is read.
   ///   - subject: The column that identifies the contributor; without it every record is its own contributor,
   ///     `record-<n>`, n from 0.
@@ -42,16 +44,19 @@ package struct LabelledTable: Sendable {
   ///   - splitsContributors: Whether a contributor may have records on both sides of `testRows`.
   ///   - categorical: Columns to take as categories although they look like numbers.
   ///   - text: Columns of words.
+  ///   - dates: Columns of dates.
+  ///   - transactions: What the table's columns tell of transactions (`TransactionRecords`).
   package init(
-    _ table: Table, label: String, labelKind: TableData.LabelKind = .binary, subject: String? = nil,
+    _ table: Table, label: String?, labelKind: TableData.LabelKind = .binary, subject: String? = nil,
     store: String? = nil, testRows: Set<Int>? = nil, splitsContributors: Bool = false,
-    categorical: Set<String> = [], text: Set<String> = [], holdOutSeed: UInt64 = 0
+    categorical: Set<String> = [], text: Set<String> = [], dates: [DateColumn] = [],
+    transactions: TransactionSettings? = nil, holdOutSeed: UInt64 = 0
   ) throws(TableError) {
     let roles = try Roles(table, label: label, subject: subject, store: store)
     for name in categorical.sorted() { _ = try table.index(of: name, role: "a categorical column") }
     for name in text.sorted() { _ = try table.index(of: name, role: "a column of words") }
-    let labels = try Self.requiredCells(table, column: roles.label, role: "label")
-    let (values, targets) = try Self.targets(labels, kind: labelKind, table: table, column: roles.label)
+    for date in dates { _ = try table.index(of: date.name, role: "a column of dates") }
+    let (values, targets) = try Self.targets(table, column: roles.label, kind: labelKind)
     let subjects =
       if let column = roles.subject {
         try Self.requiredCells(table, column: column, role: "subject")
@@ -64,7 +69,10 @@ package struct LabelledTable: Sendable {
       } else { nil }
     let heldOut = try Self.heldOutSubjects(subjects, testRows: testRows, seed: holdOutSeed, table: table)
     let bothSides = splitsContributors ? testRows : nil
-    let features = try FeatureColumns(table, excluding: roles.all, categorical: categorical, text: text)
+    let features = try FeatureColumns(
+      table, excluding: roles.all,
+      kinds: Self.kinds(table, categorical: categorical, text: text, dates: dates, transactions),
+      transactions: transactions)
 
     var kept: [Int] = []
     for row in table.rows.indices
@@ -84,6 +92,23 @@ package struct LabelledTable: Sendable {
     notes =
       features.notes + Self.setAsideNote(table.rows.count - kept.count)
       + (bothSides == nil ? [] : [Self.bothSidesNote])
+  }
+
+  /// The columns whose kind is not read off their cells.
+  private static func kinds(
+    _ table: Table, categorical: Set<String>, text: Set<String>, dates: [DateColumn],
+    _ transactions: TransactionSettings?
+  ) throws(TableError) -> [String: FeatureColumn] {
+    let named =
+      categorical.sorted().map { FeatureColumn(name: $0, kind: .categorical) }
+      + text.sorted().map { FeatureColumn(name: $0, kind: .text) }
+      + dates.map { FeatureColumn(name: $0.name, kind: .date, date: $0.settings) }
+      + (transactions?.columns ?? [])
+    var kinds: [String: FeatureColumn] = [:]
+    for column in named where kinds.updateValue(column, forKey: column.name) != nil {
+      throw .columnOfTwoKinds(path: table.path, name: column.name)
+    }
+    return kinds
   }
 
   /// A held-out contributor's record is kept if it is a test record or if contributors were drawn.
@@ -122,8 +147,10 @@ package struct LabelledTable: Sendable {
 
   /// The two values of the label, if it has two, and the target of every record.
   private static func targets(
-    _ labels: [String], kind: TableData.LabelKind, table: Table, column: Int
+    _ table: Table, column: Int?, kind: TableData.LabelKind
   ) throws(TableError) -> (values: (positive: String, negative: String), targets: [Float]) {
+    guard let column else { return (("", ""), [Float](repeating: 0, count: table.rows.count)) }
+    let labels = try Self.requiredCells(table, column: column, role: "label")
     guard kind == .number else {
       let values = try labelValues(labels, table: table, column: table.columns[column])
       return (values, labels.map { $0 == values.positive ? 1 : 0 })
@@ -179,13 +206,13 @@ package struct LabelledTable: Sendable {
 
 /// The columns that are no features.
 private struct Roles {
-  let label: Int
+  let label: Int?
   let subject: Int?
   let store: Int?
   var all: Set<Int> { Set([label, subject, store].compactMap(\.self)) }
 
-  init(_ table: Table, label: String, subject: String?, store: String?) throws(TableError) {
-    self.label = try table.index(of: label, role: "the label")
+  init(_ table: Table, label: String?, subject: String?, store: String?) throws(TableError) {
+    self.label = if let label { try table.index(of: label, role: "the label") } else { nil }
     self.subject =
       if let subject { try table.index(of: subject, role: "the subject") } else { nil }
     self.store = if let store { try table.index(of: store, role: "the store") } else { nil }
@@ -200,45 +227,56 @@ private struct Roles {
 private struct FeatureColumns {
   let schema: FeatureSchema
   let notes: [String]
-  private let columns: [(index: Int, isNumeric: Bool)]
+  private let indices: [Int]
 
+  /// - Parameters:
+  ///   - kinds: Columns whose kind is known, by name; others are numeric if all present cells are numbers, else
+  ///     categorical.
   init(
-    _ table: Table, excluding roles: Set<Int>, categorical: Set<String>, text: Set<String>
+    _ table: Table, excluding roles: Set<Int>, kinds: [String: FeatureColumn],
+    transactions: TransactionSettings?
   ) throws(TableError) {
-    var columns: [(index: Int, isNumeric: Bool)] = []
+    var described: [FeatureColumn] = []
+    var indices: [Int] = []
     var notes: [String] = []
+    let made = Set(transactions?.columnNames ?? [])
     for (index, name) in table.columns.enumerated() where !roles.contains(index) {
       let cells = table.rows.lazy.compactMap { TextCell.present($0[index]) }
-      if cells.isEmpty {
+      if cells.isEmpty, !made.contains(name) {
         notes.append("The column \(name.shortened.debugDescription) has no values and was dropped.")
         continue
       }
-      let isNumeric =
-        !categorical.contains(name) && !text.contains(name) && cells.allSatisfy { TextCell.number($0) != nil }
-      columns.append((index, isNumeric))
+      let isNumeric = kinds[name] == nil && cells.allSatisfy { TextCell.number($0) != nil }
+      let column = kinds[name] ?? FeatureColumn(name: name, kind: isNumeric ? .numeric : .categorical)
+      if column.kind == .date { try Self.requireDates(table, index) }
+      described.append(column)
+      indices.append(index)
     }
-    guard !columns.isEmpty else { throw .noFeatures(path: table.path) }
-    self.columns = columns
+    guard !indices.isEmpty else { throw .noFeatures(path: table.path) }
+    self.indices = indices
     self.notes = notes
-    let described = columns.map { column in
-      FeatureColumn(
-        name: table.columns[column.index],
-        kind: column.isNumeric
-          ? .numeric
-          : text.contains(table.columns[column.index]) ? .text : .categorical)
-    }
     do {
-      schema = try FeatureSchema(columns: described)
+      schema = try FeatureSchema(columns: described, transactions: transactions)
     } catch {
       throw .unusableSchema(path: table.path, reason: error)
     }
   }
 
+  private static func requireDates(_ table: Table, _ column: Int) throws(TableError) {
+    for (record, row) in table.rows.enumerated() {
+      guard let cell = TextCell.present(row[column]), TextCell.time(cell) == nil else { continue }
+      throw .notDate(path: table.path, place: table.place(record: record, column: column))
+    }
+  }
+
   func values(of row: [String]) -> RawRecord {
-    columns.map { column in
-      guard let cell = TextCell.present(row[column.index]) else { return .missing }
-      guard column.isNumeric else { return .text(cell) }
-      return TextCell.number(cell).map { .number($0) } ?? .missing
+    zip(indices, schema.columns).map { index, column in
+      guard let cell = TextCell.present(row[index]) else { return .missing }
+      switch column.kind {
+      case .numeric: return TextCell.number(cell).map { .number($0) } ?? .missing
+      case .date: return TextCell.number(cell).map { .number($0) } ?? .text(cell)
+      case .categorical, .text: return .text(cell)
+      }
     }
   }
 }
@@ -253,6 +291,11 @@ enum TextCell {
     case 2...4: return ["na", "nan", "null"].contains(cell.lowercased()) ? nil : cell
     default: return cell
     }
+  }
+
+  /// The moment that the cell is: a date of ISO 8601, or a number of days since 1970-01-01.
+  static func time(_ cell: String) -> CivilTime? {
+    CivilTime(iso8601: cell) ?? number(cell).flatMap { CivilTime(days: $0) }
   }
 
   /// The finite decimal number that the cell is, if it is one.

@@ -56,6 +56,16 @@ package enum TableError: Error, Equatable, Sendable {
   case badHeldOutCell(path: String, place: TablePlace)
   /// An empty cell where a value is needed (label, subject, store).
   case cellMissing(path: String, place: TablePlace, role: String)
+  /// A cell of a column of dates, or of the time of a transaction, is none.
+  case notDate(path: String, place: TablePlace)
+  /// The amount of a transaction is no number.
+  case amountNotNumber(path: String, place: TablePlace)
+  /// Nobody bought anything before the moment that the features look back from.
+  case noPurchases(path: String, asOf: CivilTime)
+  /// A column has the name of one that is made of the transactions.
+  case madeOfTransactions(path: String, name: String)
+  /// A column is named as one of two kinds.
+  case columnOfTwoKinds(path: String, name: String)
   /// A test row number that no record of the table has.
   case testRowOutOfRange(path: String, row: Int, rowCount: Int)
   /// No column is left to learn from.
@@ -196,6 +206,18 @@ extension TableError {
       "\(path): the idx file is damaged: its length is not what its header says; copy or download it again."
     case .cellMissing(let path, let place, let role):
       "\(path), \(place): the \(role) is missing; fill it in or remove the record."
+    case .notDate(let path, let place):
+      "\(path), \(place): this is no date; write 2011-12-09 or 2011-12-09T08:26:00, the clock's time where the "
+        + "store is, or days since 1970-01-01."
+    case .amountNotNumber(let path, let place):
+      "\(path), \(place): the amount is no number; write it in digits with a decimal point."
+    case .noPurchases(let path, let asOf):
+      "\(path): no customer bought anything before \(asOf); choose a later date."
+    case .madeOfTransactions(let path, let name):
+      "\(path): a column \(name.shortened.debugDescription) is made of the transactions; rename yours."
+    case .columnOfTwoKinds(let path, let name):
+      "\(path): the column \(name.shortened.debugDescription) can be of categories, words, dates, or made of "
+        + "transactions, but of one of these only."
     case .testRowOutOfRange(let path, let row, let rowCount):
       "\(path): there is no record \(row) to hold out; the table's records are 0 to \(rowCount - 1)."
     case .noFeatures(let path):

@@ -53,16 +53,21 @@ struct NodeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Replace the node's records by those of a CSV file (gzip allowed).",
       discussion: """
-        Example:
+        Examples:
           accord node import --data store-1 customers.csv --label Churn --subject CustomerID
+          accord node import --data store-1 receipts.csv --transactions repurchase.json --as-of 2024-03-31 \\
+            --subject CustomerID --time SoldAt --amount Amount --basket Receipt --item SKU
         """)
     @Option(help: "The node's data directory.") var data: String
     @Argument(help: "The CSV file.") var file: String
     @OptionGroup var table: TableOptions
+    @OptionGroup var transactions: TransactionOptions
+    @Option(help: "Also write the schema of the records to this file, as a task has it.")
+    var schemaOut: String?
 
     func run() throws {
       let directory = try DataDirectory(data, kind: .node, create: false)
-      let labelled = try table.read(file)
+      let (labelled, notes) = try transactions.read(file, table) ?? (table.read(file), [])
       let store = try LocalStore(directory)
       // Without a subject column, record 17 of another file is somebody else: consent must not carry over.
       let prefix = table.subject == nil ? Hash.sha256(try readFile(file)).hex.prefix(12) + "/" : ""
@@ -72,9 +77,10 @@ struct NodeCommand: AsyncParsableCommand {
           StoredRecord(
             subject: prefix + $0.subject, values: $0.values, label: $0.label, isHeldOut: $0.isHeldOut)
         })
+      if let schemaOut { try DurableFile.write(Array(Console.json(labelled.schema)), to: schemaOut) }
       let counts = try store.counts()
       Console.write("imported \(counts.records) records of \(counts.subjects) subjects")
-      for note in labelled.notes { Console.write("note: \(note)") }
+      for note in notes + labelled.notes { Console.write("note: \(note)") }
     }
   }
 
@@ -194,13 +200,20 @@ enum ParentWatch {
 
 /// Columns of a table.
 struct TableOptions: ParsableArguments {
-  @Option(help: "Column with the outcome; two values, or numbers with --label-is number.") var label: String
+  @Option(
+    help: "Column with the outcome; two values, or numbers with --label-is number. Not with --transactions.")
+  var label: String?
+  @Flag(help: "There is no outcome: segments are to be learnt.") var unlabelled = false
   @Option(help: "binary, or number: an amount, or a class counted from 0.") var labelIs = "binary"
   @Option(help: "Column that names the customer; without it each record is its own contributor.")
   var subject: String?
   @Option(help: "File with the 0-based numbers of the held-out records.") var testRows: String?
   @Option(help: "Numeric columns to read as categories.") var categorical: [String] = []
   @Option(help: "Columns of words.") var text: [String] = []
+  @Option(
+    help: "Columns of dates; NAME=2024-01-01 says from which day days are counted, else from 2025-01-01.")
+  var date: [String] = []
+  @Option(help: "Those columns of dates whose hour matters.") var dateHours: [String] = []
 
   func validate() throws {
     guard TableData.LabelKind(rawValue: labelIs) != nil else {
@@ -209,17 +222,50 @@ struct TableOptions: ParsableArguments {
   }
 
   func read(_ file: String, store: String? = nil) throws -> LabelledTable {
+    guard (label != nil) != unlabelled else {
+      throw CommandFailure(
+        label == nil
+          ? "--label is missing: the column with the outcome (or --transactions, or --unlabelled)"
+          : "--label and --unlabelled exclude each other: leave one out")
+    }
     let table = try TableReader.read(path: file)
     let rows = try testRows.map { try TableReader.readRowNumbers(path: $0, rowCount: table.rows.count) }
     return try LabelledTable(
       table, label: label, labelKind: TableData.LabelKind(rawValue: labelIs) ?? .binary, subject: subject,
-      store: store, testRows: rows, categorical: Self.names(categorical), text: Self.names(text))
+      store: store, testRows: rows, categorical: Set(Self.list(categorical)), text: Set(Self.list(text)),
+      dates: try dates())
   }
-}
 
-extension TableOptions {
-  private static func names(_ options: [String]) -> Set<String> {
-    Set(options.flatMap { $0.split(separator: ",").map(String.init) })
+  /// The records that were made of transactions.
+  func labelled(_ table: Table, _ records: TransactionRecords) throws -> LabelledTable {
+    try LabelledTable(
+      table, label: records.label, labelKind: .number, subject: records.columns.subject,
+      categorical: Set(Self.list(categorical)), text: Set(Self.list(text)), dates: try dates(),
+      transactions: records.settings)
+  }
+
+  /// The names in options that may be given several times or hold several with commas.
+  static func list(_ options: [String]) -> [String] {
+    options.flatMap { $0.split(separator: ",").map(String.init) }
+  }
+
+  private func dates() throws -> [DateColumn] {
+    let hours = Set(Self.list(dateHours))
+    let columns = try Self.list(date).map { option in
+      let parts = option.split(separator: "=", maxSplits: 1).map(String.init)
+      guard parts.count == 2 else {
+        return DateColumn(name: option, settings: DateSettings(hour: hours.contains(option)))
+      }
+      guard let reference = CivilTime(iso8601: parts[1]) else {
+        throw CommandFailure("--date \(option): write it as \(parts[0])=2024-01-01")
+      }
+      return DateColumn(
+        name: parts[0], settings: DateSettings(reference: reference, hour: hours.contains(parts[0])))
+    }
+    if let name = hours.subtracting(columns.map(\.name)).min() {
+      throw CommandFailure("--date-hours \(name): name the column with --date, too")
+    }
+    return columns
   }
 }
 

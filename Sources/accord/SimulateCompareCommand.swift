@@ -19,7 +19,7 @@ extension SimulateCommand {
     @Argument(help: "The --out directory of another.") var second: String
     @Option(
       help:
-        "One of auc, accuracy, logLoss, averagePrecision, macroF1, calibrationError, rmse, mae, r2, recallAt10, ndcgAt10; the main one of the results."
+        "One of auc, accuracy, logLoss, averagePrecision, macroF1, calibrationError, rmse, mae, r2, recallAt10, ndcgAt10, betterNodes, silhouette, pairwiseSilhouette, inertia, logLikelihood; the main one of the results."
     ) var metric: String?
     @Flag(help: "Print JSON.") var json = false
     @Flag(help: "Print CSV.") var csv = false

@@ -41,7 +41,7 @@ enum SimulateTable {
 
   /// Another measure beside the main one.
   private static func second(_ metric: SweepMetric, _ results: SweepResults) -> SweepMetric {
-    let wanted: [SweepMetric] = [.logLoss, .ndcgAt10, .rmse, .mae]
+    let wanted: [SweepMetric] = [.logLoss, .ndcgAt10, .rmse, .mae, .inertia]
     return wanted.first { $0 != metric && results.metrics.contains($0) } ?? .logLoss
   }
 

@@ -74,6 +74,9 @@ struct TaskCommand: AsyncParsableCommand {
       Console.write(DemoTable.caption(training))
       Console.write(DemoTable.header)
       for round in task.progress.rounds { Console.write(DemoTable.row(round)) }
+      if let rule = training.earlyStopping, let stopping = task.progress.earlyStopping {
+        for sentence in stopping.sentences(rule, of: training.rounds) { Console.write(sentence) }
+      }
     }
   }
 

@@ -17,6 +17,7 @@ import Testing
     .logisticRegression, .multiLayerPerceptron(hidden: [4]), .network(NetworkSettings()),
     .network(NetworkSettings(hidden: [4], activation: .gelu, dropout: 0.25, objective: .classes(count: 3))),
     .boostedTrees(trees), .boostedTrees(TreeSettings(columnShare: 0.5, splitting: .random)),
+    .segments(SegmentSettings(count: 3)), .segments(SegmentSettings(method: .mixture, count: 2)),
   ]
   private static let regressors: [ModelArchitecture] = [
     .network(NetworkSettings(objective: .squaredError)),
@@ -24,6 +25,9 @@ import Testing
     .network(NetworkSettings(objective: .poisson)),
     .boostedTrees(TreeSettings(objective: .tweedie(power: 1.5))),
     .recommendation(recommendation),
+    .neuralRecommendation(
+      NeuralRecommenderSettings(feedback: .explicit(lowest: 1, highest: 5), items: 6, factors: 2, hidden: [3])
+    ),
     .recommendation(
       RecommendationSettings(
         factorization: FactorizationSettings(feedback: .implicit(unobservedWeight: 0.2, strengthWeight: 1)),

@@ -32,6 +32,8 @@ import Testing
     case .tweedie(let power):
       let power = Double(power)
       return exp((2 - power) * score) / (2 - power) - label * exp((1 - power) * score) / (1 - power)
+    case .segments(let count):
+      return scores[count + (scores.prefix(count).enumerated().max { $0.element < $1.element }?.offset ?? 0)]
     }
   }
 

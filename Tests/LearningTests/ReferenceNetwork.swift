@@ -64,6 +64,7 @@ struct ReferenceNetwork {
     case .tweedie(let power):
       let power = Double(power)
       return exp((2 - power) * score) / (2 - power) - label * exp((1 - power) * score) / (1 - power)
+    case .segments: return .nan
     }
   }
 }
@@ -83,6 +84,7 @@ extension Objective {
     case .squaredError, .huber: Float(2 * noise)
     case .poisson: Float(abs(noise * 2).rounded())
     case .tweedie: Float(max(noise * 2, 0))
+    case .segments: 0
     }
   }
 }

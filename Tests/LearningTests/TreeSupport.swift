@@ -43,6 +43,7 @@ struct TreeData {
       case .squaredError, .huber: return Float(outcome / 4)
       case .poisson: return Float(max(outcome / 2, 0).rounded())
       case .tweedie: return Float(max(outcome / 2, 0))
+      case .segments: return 0
       }
     }
   }
@@ -171,7 +172,7 @@ struct ReferenceBoosting {
   private func start(_ mean: Double) -> Double {
     switch settings.objective {
     case .binary, .classes: Double(log(Float(mean / (1 - mean))))
-    case .squaredError, .huber: mean
+    case .squaredError, .huber, .segments: mean
     case .poisson, .tweedie: Double(log(Float(mean)))
     }
   }

@@ -49,6 +49,21 @@ import Testing
     #expect(abs(a - b) < 0.05, "\(a), \(b)")
   }
 
+  @Test(arguments: SegmentSettings.Method.allCases)
+  func `segments are found with all messages, whatever the labels`(method: SegmentSettings.Method) throws {
+    let segments = setup(.segments(SegmentSettings(method: method, count: 3)), rounds: 14) {
+      $0.quantileBins = 1
+    }
+    let outcome = try expectAgreement(segments, try Toy.blobs(nodes: 4))
+    #expect(try #require(outcome.metrics.silhouette) > 0.8, "\(outcome.metrics)")
+    #expect(outcome.metrics.auc == nil && outcome.privateAUC == nil)
+    let noisy = setup(.segments(SegmentSettings(method: method, count: 3)), rounds: 14) {
+      $0.quantileBins = 1
+      $0.budget.epsilon = 200
+    }
+    #expect(try #require(FederatedFixture.run(noisy, Toy.blobs(nodes: 4)).privacy).epsilon <= 200)
+  }
+
   @Test func `noise reaches trees as well`() throws {
     let noisy = setup(Self.trees, rounds: 7) { $0.budget.epsilon = 20 }
     let outcome = try expectAgreement(noisy, try Toy.halves(nodes: 3, people: 60))

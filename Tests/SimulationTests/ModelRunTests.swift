@@ -118,6 +118,38 @@ import Testing
     #expect(outcome.metrics.records == 40 * 5 && outcome.nodes.count == 40)
   }
 
+  @Test func `a neural recommender predicts ratings by tastes that no node shows`() throws {
+    let settings = NeuralRecommenderSettings(
+      feedback: .explicit(lowest: 1, highest: 5), items: 30, factors: 2, hidden: [4],
+      userRegularization: 0.1, userBiasRegularization: 0.1, initialScale: 0.5)
+    let outcome = try run(
+      Toy.setup(.neuralRecommendation(settings), rounds: 60) {
+        $0.optimizer = .adam(learningRate: 0.05, beta1: 0.9, beta2: 0.99, epsilon: 1e-8)
+      }, try Toy.ratings())
+    #expect(try #require(outcome.metrics.rmse) < 0.7, "the ratings' standard deviation is 1.2")
+    #expect(names(outcome.metrics) == Self.ofNumbers)
+    #expect(outcome.metrics.records == 40 * 5 && outcome.nodes.count == 40)
+  }
+
+  @Test(arguments: SegmentSettings.Method.allCases)
+  func `segments are those that there are`(method: SegmentSettings.Method) throws {
+    let setup = Toy.setup(.segments(SegmentSettings(method: method, count: 3)), rounds: 16) {
+      $0.quantileBins = 1
+    }
+    let outcome = try run(setup, try Toy.blobs())
+    #expect(try #require(outcome.metrics.silhouette) > 0.8)
+    #expect(try #require(outcome.metrics.pairwiseSilhouette) > 0.7)
+    #expect(try #require(outcome.metrics.inertia) < 0.2)
+    #expect((outcome.metrics.logLikelihood != nil) == (method == .mixture))
+    // Without local steps, and nobody adapts them.
+    var steps = setup
+    steps.algorithm = .fedAvg(epochs: 1, batchSize: 4, learningRate: 0.1)
+    #expect(throws: CentralRunError.self) { try Toy.run(steps, Toy.blobs()) }
+    var personal = setup
+    personal.personalization = .fineTuning(PersonalDescent(epochs: 1, batchSize: 4, learningRate: 0.1))
+    #expect(throws: CentralRunError.self) { try Toy.run(personal, Toy.blobs()) }
+  }
+
   @Test func `a recommender ranks what a user will take`() throws {
     let settings = RecommendationSettings(
       factorization: FactorizationSettings(

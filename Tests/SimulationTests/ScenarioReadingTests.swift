@@ -163,7 +163,11 @@ let plainScenario = """
 
   /// What is wrong with models, training and robustness, in place of the file's first line.
   static let modelMistakes: [(new: String, line: Int, says: String)] = [
-    ("model: {kind: tree}", 1, "one of linear, network, trees, recommendation; did you mean trees?"),
+    ("model: {kind: tree}", 1, "one of linear, network, trees, recommendation, "),
+    ("model: {kind: tree}", 1, "did you mean trees?"),
+    ("model: {kind: segments}", 1, "model.count is missing: the number of segments"),
+    ("model: {kind: segments, count: 1}", 1, "model.count must be a whole number from 2 to 256"),
+    ("model: {kind: neural-recommendation, items: 5}", 1, "model.feedback is missing"),
     ("model: {kind: trees, hidden: [3]}", 1, "model.hidden means nothing if kind is trees"),
     ("model: {kind: trees, dept: 3}", 1, "did you mean depth?"),
     ("model: {kind: trees, objective: classes, classes: 3}", 1, "trees predict one number"),
@@ -188,6 +192,22 @@ let plainScenario = """
     (
       "aggregation: off\npersonalization: {method: fine-tuning, epochs: 1, batch_size: 4}", 2,
       "personalization.learning_rate is missing"
+    ),
+    (
+      "aggregation: off\npersonalization: {method: ditto, epochs: 1, batch_size: 4, learning_rate: 1}", 2,
+      "personalization.proximal is missing: the pull towards the global model"
+    ),
+    (
+      "aggregation: off\npersonalization: {method: ifca, epochs: 1, batch_size: 4, learning_rate: 1, clusters: 2}",
+      2, "ifca trains a second federated model"
+    ),
+    (
+      "aggregation: off\npersonalization: {method: apfl, epochs: 1, batch_size: 4, learning_rate: 1, clusters: 2}",
+      2, "personalization.clusters means nothing if method is apfl"
+    ),
+    (
+      "aggregation: off\npersonalization: {method: fine-tuning, epochs: 1, batch_size: 4, learning_rate: 1, "
+        + "part: body}", 2, "a linear model has one layer: choose all"
     ),
     ("reference: {task: a}", 1, "reference.goal is missing"),
     ("reference: {metric: aucc}", 1, "did you mean auc?"),

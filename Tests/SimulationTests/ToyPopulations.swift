@@ -51,6 +51,16 @@ enum Toy {
     }
   }
 
+  /// Three groups of customers, whose labels mean nothing.
+  static func blobs(nodes: Int = 10) throws -> StoredPopulation {
+    let columns = Array(points.prefix(2))
+    return try population(nodes: nodes, people: 60, columns: columns) { draws, _ in
+      let group = draws.uniform(below: 3)
+      let (x, y) = [(0.0, 0.0), (6.0, 1.0), (2.0, 7.0)][group]
+      return ([.number(x + 0.5 * draws.normal()), .number(y + 0.5 * draws.normal())], 7)
+    }
+  }
+
   /// An amount up to 6 that grows with x and with red.
   static func amounts(nodes: Int = 10, people: Int = 40) throws -> StoredPopulation {
     try population(nodes: nodes, people: people, columns: points) { draws, _ in

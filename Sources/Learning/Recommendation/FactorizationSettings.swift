@@ -115,14 +115,6 @@ extension FactorizationSettings {
     return weight
   }
 
-  /// Whether a label is possible.
-  func allows(label: Float) -> Bool {
-    switch feedback {
-    case .explicit(let lowest, let highest): label >= lowest && label <= highest
-    case .implicit: label >= 0 && label.isFinite
-    }
-  }
-
   /// The weight of an interaction, and what it asks the model to predict, in units of half the ratings'
   /// width.
   func weightAndTarget(label: Float) -> (weight: Float, target: Float) {

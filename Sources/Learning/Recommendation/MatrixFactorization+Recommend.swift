@@ -69,34 +69,6 @@ extension MatrixFactorization {
     }
   }
 
-  /// The items of the highest scores, best first; of equal ones the lower number first.
-  ///
-  /// - Parameters:
-  ///   - history: what the user did; the ranking of an empty one is that of ratings' biases or of popularity.
-  ///   - count: how many, at most; fewer if there are not as many.
-  ///   - excluding: items that are left out, say the history's.
-  package func topItems(
-    parameters: [Float], history: InteractionHistory, count: Int, excluding: Set<Int>
-  ) throws(LearningError) -> [Int] {
-    guard count >= 0 else {
-      throw .invalidSetting(name: "the number of recommendations", reason: "it must be at least 0")
-    }
-    let candidates = (0..<items).filter { !excluding.contains($0) }
-    let scores = try scores(parameters: parameters, history: history, candidates: candidates)
-    let order = candidates.indices.sorted {
-      scores[$0] != scores[$1] ? scores[$0] > scores[$1] : $0 < $1
-    }
-    return order.prefix(count).map { candidates[$0] }
-  }
-
-  /// Refuses unknown items and impossible labels.
-  func checkInteractions(items numbers: [Float], labels: [Float], rows: Range<Int>) throws(LearningError) {
-    for row in rows {
-      guard itemNumber(numbers[row]) != nil else { throw unknownItem(row: row) }
-      guard settings.allows(label: labels[row]) else { throw impossibleLabel(row: row) }
-    }
-  }
-
   /// Whether nothing tells this user from another.
   private func isCold(parameters: [Float], history: InteractionHistory) -> Bool {
     isStart(parameters: parameters)

@@ -33,7 +33,7 @@
 /// in effect, and what clipping costs is that users with many interactions weigh less. A heavier weight on
 /// users and a lighter one on items, of the same product, give the same model of smaller ‖x‖, and so smaller
 /// norms.
-package struct MatrixFactorization: FederatedModel {
+package struct MatrixFactorization: Recommender {
   /// What is learnt, and from what.
   package let settings: FactorizationSettings
   /// The number of items.
@@ -68,6 +68,12 @@ package struct MatrixFactorization: FederatedModel {
   init(validSettings settings: FactorizationSettings, items: Int) {
     self.settings = settings
     self.items = items
+  }
+
+  /// The range of the ratings; nil for implicit feedback.
+  package var ratings: ClosedRange<Float>? {
+    guard case .explicit(let lowest, let highest) = settings.feedback else { return nil }
+    return lowest...highest
   }
 
   /// One column, the number of the item.
@@ -151,25 +157,6 @@ package struct MatrixFactorization: FederatedModel {
   /// Whether the round that starts from these parameters is one of the start rounds.
   func isStart(parameters: [Float]) -> Bool {
     parameters[layout.stageOffset] < Float(settings.startRounds)
-  }
-
-  /// The item that a feature names; nil if there is none.
-  func itemNumber(_ value: Float) -> Int? {
-    value >= 0 && value < Float(items) && value == value.rounded() ? Int(value) : nil
-  }
-
-  func unknownItem(row: Int) -> LearningError {
-    .invalidSetting(
-      name: "row \(row) of the interactions",
-      reason: "its item must be a whole number from 0 to \(items - 1): align the catalogue of items")
-  }
-
-  func impossibleLabel(row: Int) -> LearningError {
-    switch settings.feedback {
-    case .explicit(let lowest, let highest):
-      .invalidLabel(row: row, allowed: "a rating from \(lowest) to \(highest)")
-    case .implicit: .invalidLabel(row: row, allowed: "a finite strength of at least 0")
-    }
   }
 
   func coldScore(parameters: [Float], item: Int) -> Float {

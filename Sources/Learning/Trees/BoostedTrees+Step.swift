@@ -44,7 +44,7 @@ extension BoostedTrees {
       let margin = Float(0.5 / (contributors + 1))
       let share = min(max(label, margin), 1 - margin)
       score = log(share / (1 - share))
-    case .squaredError, .huber: score = label
+    case .squaredError, .huber, .segments: score = label
     case .poisson, .tweedie: score = log(max(label, settings.gradientLimit * 1e-6))
     }
     return min(max(score, -limit), limit)

@@ -26,7 +26,7 @@ struct DerivativeScale {
       (gradientLimit, curvatureLimit) = (1, 0.25)
       (gradientFactor, curvatureFactor) = (1, 3.33)
       return
-    case .squaredError: (gradientLimit, curvatureLimit) = (settings.gradientLimit, 1)
+    case .squaredError, .segments: (gradientLimit, curvatureLimit) = (settings.gradientLimit, 1)
     case .huber(let delta): (gradientLimit, curvatureLimit) = (delta, 1)
     case .poisson, .tweedie:
       (gradientLimit, curvatureLimit) = (settings.gradientLimit, settings.gradientLimit)

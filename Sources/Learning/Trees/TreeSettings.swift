@@ -81,6 +81,7 @@ package struct TreeSettings: Codable, Equatable, Sendable {
     if case .classes = objective {
       throw .invalidSetting(name: "the objective", reason: "trees predict one number, not several classes")
     }
+    try objective.refuseSegments("trees")
     try require((1...Self.maximumTrees).contains(trees), "the number of trees", "1 to \(Self.maximumTrees)")
     try require(
       (1...Self.maximumDepthLimit).contains(maximumDepth), "the depth of the trees",
@@ -106,7 +107,7 @@ package struct TreeSettings: Codable, Equatable, Sendable {
     switch objective {
     case .binary, .classes: learningRate * 4
     case .poisson, .tweedie: learningRate
-    case .squaredError, .huber: learningRate * gradientLimit
+    case .squaredError, .huber, .segments: learningRate * gradientLimit
     }
   }
 
@@ -114,7 +115,7 @@ package struct TreeSettings: Codable, Equatable, Sendable {
   var largestInitialScore: Float {
     switch objective {
     case .binary, .classes, .poisson, .tweedie: Objective.largestLogarithm
-    case .squaredError, .huber: gradientLimit
+    case .squaredError, .huber, .segments: gradientLimit
     }
   }
 }

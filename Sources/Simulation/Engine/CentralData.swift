@@ -21,6 +21,8 @@ struct CentralData: NodeBatches {
   let notes: [String]
   private let population: any VirtualPopulation
   private let unit: PrivacyUnit
+  /// Who validates instead of training; nil for nobody.
+  private let split: ValidationSplit?
   /// Encoded nodes; nil for a population that is not kept.
   private let kept: [TrainingBatch?]?
 
@@ -53,13 +55,18 @@ struct CentralData: NodeBatches {
     model = try Model(architecture: setup.architecture, pipeline: pipeline)
     self.population = population
     unit = setup.unit
+    split = setup.validationPermille.map {
+      ValidationSplit(seed: setup.seed, permille: $0, unit: setup.unit)
+    }
     let bytes = population.approximateRecordCount * (model.shape.columns + 1) * 4
     let uses = setup.rounds.multipliedReportingOverflow(by: cohort)
     let isReused = uses.overflow || uses.partialValue >= population.nodeCount
     if bytes <= Self.largestKept, isReused {
-      let (pipeline, model, unit) = (pipeline, model, setup.unit)
-      kept = try pool.map(population.nodeCount) {
-        try Self.encode(population.records(of: $0).filter { !$0.isHeldOut }, pipeline, model, unit)
+      let (pipeline, model, unit, split) = (pipeline, model, setup.unit, split)
+      kept = try pool.map(population.nodeCount) { node in
+        let records = try population.records(of: node).filter { !$0.isHeldOut }
+        return try Self.encode(
+          split?.parts(of: records, node: node).training ?? records, pipeline, model, unit)
       }
       guard kept?.contains(where: { $0 != nil }) == true else { throw CentralRunError.nothingToTrainOn }
     } else {
@@ -70,16 +77,30 @@ struct CentralData: NodeBatches {
 
   func training(of node: Int) throws -> TrainingBatch? {
     if let kept { return kept[node] }
-    return try Self.encode(population.records(of: node).filter { !$0.isHeldOut }, pipeline, model, unit)
+    let records = try population.records(of: node).filter { !$0.isHeldOut }
+    return try Self.encode(split?.parts(of: records, node: node).training ?? records, pipeline, model, unit)
+  }
+
+  /// The validation records of a node; nil if it has none.
+  func validation(of node: Int) throws -> TrainingBatch? {
+    guard let split else { return nil }
+    let records = try population.records(of: node).filter { !$0.isHeldOut }
+    return try Self.encode(split.parts(of: records, node: node).validation, pipeline, model, .node)
+  }
+
+  /// The nodes of the population.
+  var nodeCount: Int { population.nodeCount }
+
+  /// Contributors that train, on all nodes.
+  func contributorCount(pool: WorkerPool) throws -> Int {
+    try pool.map(nodeCount) { try training(of: $0)?.contributorCount ?? 0 }.reduce(0, +)
   }
 
   /// The held-out records of the nodes, or of a sample of them if there are many: the same for every run on the
   /// population, so that the points of a sweep are measured on the same people.
   func heldOut(pool: WorkerPool) throws -> any ModelEvaluation {
-    let nodes = CohortSampler(seed: 0x6576_616c_7561_7465, nodeCount: population.nodeCount)
-      .cohort(round: 0, size: Self.evaluationNodes)
-    let (pipeline, model, population) = (pipeline, model, population)
-    if let recommender = model.implementation as? MatrixFactorization {
+    let (pipeline, model, population, nodes) = (pipeline, model, population, evaluationNodes)
+    if let recommender = model.implementation as? any Recommender {
       let users = try pool.map(nodes.count) { index -> HeldOutUser? in
         let records = try population.records(of: nodes[index])
         guard let heldOut = try Self.encode(records.filter(\.isHeldOut), pipeline, model, .node) else {
@@ -96,23 +117,48 @@ struct CentralData: NodeBatches {
     return try HeldOutRecords(nodes: nodes, batches: batches, model: model)
   }
 
-  /// Adapts a model on every node that has training and held-out records, and measures it there.
-  func personal(
-    _ method: Personalization, parameters: [Float], seed: UInt64, pool: WorkerPool
+  /// The nodes' own models before the first round.
+  func personalModels(
+    _ method: Personalization, setup: RunSetup, pool: WorkerPool
+  ) throws -> any PersonalModels {
+    var shares: [Float]?
+    if method.descent.isBalanced {
+      let population = population
+      let labels = try pool.map(evaluationNodes.count) { [nodes = evaluationNodes] index in
+        try population.records(of: nodes[index]).filter { !$0.isHeldOut }.map(\.label)
+      }
+      shares = PersonalSettings.classShares(of: labels.joined(), objective: model.objective)
+    }
+    return try method.models(
+      PersonalContext(
+        model: model, descent: method.descent, classShares: shares, seed: setup.seed,
+        nodeCount: population.nodeCount, clipNorm: setup.clipNorm))
+  }
+
+  /// Measures the models of every node that has training and held-out records.
+  func measure(
+    _ models: any PersonalModels, parameters: [Float], pool: WorkerPool
   ) throws -> PersonalOutcome {
-    let (pipeline, model, population) = (pipeline, model, population)
-    let personalizer = Personalizer(method: method, model: model, parameters: parameters, seed: seed)
-    let nodes = CohortSampler(seed: 0x6576_616c_7561_7465, nodeCount: population.nodeCount)
-      .cohort(round: 0, size: Self.evaluationNodes)
-    let outcomes = try pool.map(nodes.count) { index -> Personalizer.NodeOutcome? in
+    let (pipeline, model, population, nodes) = (pipeline, model, population, evaluationNodes)
+    let outcomes = try pool.map(nodes.count) { index -> PersonalNode? in
       let records = try population.records(of: nodes[index])
       guard
         let training = try Self.encode(records.filter { !$0.isHeldOut }, pipeline, model, .node),
         let heldOut = try Self.encode(records.filter(\.isHeldOut), pipeline, model, .node)
       else { return nil }
-      return try personalizer.run(training: training, heldOut: heldOut)
+      let own = try models.own(of: nodes[index], records: training, global: parameters)
+      return PersonalNode(
+        global: try model.scores(parameters: parameters, features: heldOut.features),
+        personal: try model.scores(parameters: own.parameters, features: heldOut.features),
+        labels: heldOut.labels, choice: own.choice)
     }.compactMap { $0 }
-    return Personalizer.outcome(outcomes, objective: model.objective)
+    return PersonalNode.outcome(outcomes, objective: model.objective)
+  }
+
+  /// The nodes whose held-out records are measured: the same in every run on the population.
+  private var evaluationNodes: [Int] {
+    CohortSampler(seed: 0x6576_616c_7561_7465, nodeCount: population.nodeCount)
+      .cohort(round: 0, size: Self.evaluationNodes)
   }
 
   /// The contributors of a node's records: adjacent records of one subject, each record, or all together.
@@ -133,7 +179,9 @@ struct CentralData: NodeBatches {
     offsets.append(records.count)
     return try TrainingBatch(
       features: pipeline.encode(records.map(\.values), as: model.shape.layout),
-      labels: records.map(\.label), contributorOffsets: offsets, objective: model.objective)
+      labels: model.objective.isSegmentation
+        ? [Float](repeating: 0, count: records.count) : records.map(\.label),
+      contributorOffsets: offsets, objective: model.objective)
   }
 }
 

@@ -12,16 +12,20 @@ protocol NodeBatches: Sendable {
 /// with the cohort.
 final class CentralRound: Sendable {
   /// What one worker has for itself: nobody else touches it while a round runs.
-  private final class Bench: @unchecked Sendable {
+  final class Bench: @unchecked Sendable {
     // Used by the worker of its number alone, and by the caller between rounds.
     let worker: any ContributionWorker
+    /// Memory for corrected steps.
+    let corrected: (worker: LocalWorker, bench: ControlVariates.Bench)?
     /// One for each group.
     var sums: [ExactSum]
     var nodes = 0
     var training: Duration = .zero
 
-    init(worker: any ContributionWorker, sums: [ExactSum]) {
+    init(worker: any ContributionWorker, variates: ControlVariates?, sums: [ExactSum]) {
       self.worker = worker
+      corrected =
+        if let variates, let worker = worker as? LocalWorker { (worker, variates.makeBench()) } else { nil }
       self.sums = sums
     }
   }
@@ -38,21 +42,24 @@ final class CentralRound: Sendable {
     var zeroed: Int
   }
 
-  private let benches: [Bench]
-  private let pool: WorkerPool
-  private let reducer: any SumReducer
-  private let clipNorm: Float?
+  let benches: [Bench]
+  let pool: WorkerPool
+  let reducer: any SumReducer
+  let clipNorm: Float?
   private let attack: Attack?
   private let poisoned: Set<Int>
   private let groupCount: Int
+  private let variates: ControlVariates?
 
   /// - Parameters:
   ///   - attack: what the `poisoned` nodes do.
   ///   - groups: sums that a cohort is split into, at least 1.
+  ///   - variates: of SCAFFOLD; with neither attack nor groups.
   init(
     model: Model, algorithm: LocalAlgorithm, clipNorm: Float?, attack: Attack? = nil, poisoned: Set<Int> = [],
-    groups: Int = 1, pool: WorkerPool, reducer: any SumReducer
+    groups: Int = 1, variates: ControlVariates? = nil, pool: WorkerPool, reducer: any SumReducer
   ) throws {
+    self.variates = variates
     self.clipNorm = clipNorm
     self.attack = attack
     self.poisoned = poisoned
@@ -63,7 +70,7 @@ final class CentralRound: Sendable {
     let bound = (clipNorm.map { $0 * 1.000_001 } ?? ExactSum.unclippedBound) * (attack?.factor ?? 1)
     benches = try (0..<pool.workers).map { _ in
       Bench(
-        worker: try model.makeWorker(algorithm: algorithm),
+        worker: try model.makeWorker(algorithm: algorithm), variates: variates,
         sums: (0..<groups).map { _ in ExactSum(count: 0, bound: bound) })
     }
   }
@@ -86,18 +93,9 @@ final class CentralRound: Sendable {
   func total(
     parameters: [Float], length: Int, cohort: [Int], seed: UInt64, batches: some NodeBatches
   ) throws -> Total {
-    for bench in benches {
-      for (group, sum) in bench.sums.enumerated() {
-        if sum.count == length {
-          sum.reset()
-        } else {
-          bench.sums[group] = ExactSum(count: length, bound: sum.bound)
-        }
-      }
-      bench.nodes = 0
-    }
+    prepare(length: length)
     let share = cohort.share(of: reducer.rank, among: reducer.ranks)
-    let (benches, clipNorm, attack, poisoned) = (benches, clipNorm, attack, poisoned)
+    let (benches, clipNorm, attack, poisoned, variates) = (benches, clipNorm, attack, poisoned, variates)
     let (groupCount, start0) = (groupCount, share.startIndex)
     let order = groupCount > 1 ? Self.shuffled(cohort.count, seed: seed) : []
     let start = SharedParameters(parameters)
@@ -110,6 +108,18 @@ final class CentralRound: Sendable {
         guard var batch = try batches.training(of: node) else { continue }
         bench.nodes += 1
         let sum = bench.sums[groupCount > 1 ? order[start0 + item] % groupCount : 0]
+        if let variates, let corrected = bench.corrected {
+          try variates.train(
+            node: node, worker: corrected.worker, bench: corrected.bench, parameters: start.values,
+            batch: batch, seed: seed
+          ) { _, update in
+            guard let clipNorm else { return sum.add(UnsafeBufferPointer(update)) }
+            sum.addClipped(UnsafeBufferPointer(update), to: clipNorm)
+            // The contributor's own variate follows what is sent.
+            clipL2(update, to: clipNorm)
+          }
+          continue
+        }
         let isPoisoned = attack != nil && poisoned.contains(node)
         if isPoisoned, attack?.kind == .flipLabels { batch = try batch.flipped() }
         let factor: Float = isPoisoned ? attack?.factor ?? 1 : 1
@@ -131,6 +141,25 @@ final class CentralRound: Sendable {
       }
       bench.training += ContinuousClock.now - begin
     }
+    return try collected(length: length)
+  }
+
+  /// Empties the sums.
+  func prepare(length: Int) {
+    for bench in benches {
+      for (group, sum) in bench.sums.enumerated() {
+        if sum.count == length {
+          sum.reset()
+        } else {
+          bench.sums[group] = ExactSum(count: length, bound: sum.bound)
+        }
+      }
+      bench.nodes = 0
+    }
+  }
+
+  /// The sums of all workers and processes.
+  func collected(length: Int) throws -> Total {
     for bench in benches.dropFirst() {
       for (sum, other) in zip(benches[0].sums, bench.sums) { sum.add(other) }
     }
@@ -175,7 +204,7 @@ final class CentralRound: Sendable {
 }
 
 /// The parameters that all workers start from.
-private final class SharedParameters: @unchecked Sendable {
+final class SharedParameters: @unchecked Sendable {
   // Written before the workers start, and only read afterwards.
   let values: UnsafeBufferPointer<Float>
 

@@ -23,6 +23,7 @@ package struct CentralRun {
     self.context = context
     try setup.validateCentral(
       nodeCount: population.nodeCount, recordCount: population.approximateRecordCount)
+    try setup.validateAlgorithms(nodeCount: population.nodeCount, ranks: context.reducer.ranks)
     guard context.workers >= 1 else {
       throw CentralRunError.invalidSetting(name: "the number of workers", reason: "it must be at least 1")
     }
@@ -40,6 +41,10 @@ package struct CentralRun {
     let model = data.model
     let fitted = ContinuousClock.now
     let heldOut = try data.heldOut(pool: pool)
+    try setup.checkVariates(data: data, pool: pool)
+    var stopping = try setup.earlyStopping.map {
+      CentralStopping(rule: $0, validation: try data.validation(pool: pool), interval: setup.evaluateEvery)
+    }
     let privacy = try privacy(cohort: size)
     let training = try CentralTraining(
       setup: setup, model: model, nodeCount: population.nodeCount,
@@ -50,7 +55,16 @@ package struct CentralRun {
     var rounds: [RunOutcome.Round] = []
     var evaluation: Duration = .zero
     var zeroed = 0
+    let own = try setup.personalization.map { try data.personalModels($0, setup: setup, pool: pool) }
+    var personalizing: Duration = .zero
     for number in 1...setup.rounds {
+      if let own {
+        let begin = ContinuousClock.now
+        try own.train(
+          round: number, cohort: training.cohort(round: number), global: training.parameters, batches: data,
+          pool: pool)
+        personalizing += ContinuousClock.now - begin
+      }
       let round = try training.run(round: number, batches: data)
       zeroed += round.zeroed
       let begin = ContinuousClock.now
@@ -62,18 +76,20 @@ package struct CentralRun {
         RunOutcome.Round(
           round: number, participants: round.nodes, metrics: metrics, privateAUC: nil,
           epsilon: try privacy?.epsilon(rounds: number), model: training.digest))
+      let isOver = try stopping?.isOver(after: number, parameters: training.parameters, pool: pool) ?? false
       evaluation += ContinuousClock.now - begin
       try context.progress(number, setup.rounds)
-      if training.isFinished { break }
+      if training.isFinished || isOver { break }
     }
-    let measured = try heldOut.measure(
-      parameters: training.parameters, pool: pool, nodeName: population.name)
-    let personalizing = ContinuousClock.now
-    let personal = try setup.personalization.map {
-      try data.personal($0, parameters: training.parameters, seed: setup.seed, pool: pool)
+    let parameters = stopping?.kept ?? training.parameters
+    let measured = try heldOut.measure(parameters: parameters, pool: pool, nodeName: population.name)
+    let measuring = ContinuousClock.now
+    let personal = try own.map {
+      try data.measure($0, parameters: parameters, pool: pool)
     }
+    personalizing += ContinuousClock.now - measuring
     var seconds = training.seconds
-    if personal != nil { seconds["personalize"] = (ContinuousClock.now - personalizing).inSeconds }
+    if personal != nil { seconds["personalize"] = personalizing.inSeconds }
     seconds["features"] = (fitted - start).inSeconds
     seconds["evaluate"] = evaluation.inSeconds
     var metrics = measured.all
@@ -81,14 +97,16 @@ package struct CentralRun {
     return RunOutcome(
       rounds: rounds, metrics: metrics,
       nodes: measured.nodes,
-      privacy: try privacy?.statement(rounds: rounds.count), model: training.digest,
-      parameterCount: training.parameters.count,
+      privacy: try privacy?.statement(rounds: rounds.count),
+      model: CentralTraining.digest(of: parameters), parameterCount: parameters.count,
       cost: RunOutcome.Cost(
         seconds: (ContinuousClock.now - start).inSeconds, phaseSeconds: seconds,
         uploadBytesPerRound: 4 * training.longestContribution,
-        downloadBytesPerRound: 4 * training.parameters.count,
+        downloadBytesPerRound: 4 * parameters.count,
         bytesAreCounted: false, clientUpdates: training.updates),
-      notes: data.notes + notes(privacy: privacy, zeroed: zeroed, excluded: training.excludedGroups)
+      notes: data.notes + (stopping?.sentences(rounds: setup.rounds) ?? [])
+        + training.sentences(rounds: rounds.count)
+        + notes(privacy: privacy, zeroed: zeroed, excluded: training.excludedGroups)
         + (personal.map { [$0.sentence] } ?? []),
       personal: personal)
   }
@@ -135,14 +153,14 @@ extension RunSetup {
     try architecture.validate()
     try algorithm.validate()
     try check(
-      architecture.layout == .dense || algorithm == .fedSGD, "the local algorithm",
-      "trees and recommenders take one gradient: choose fedsgd")
+      architecture.isDescended || algorithm == .fedSGD, "the local algorithm",
+      "trees, segments and recommenders take one step a round: choose fedsgd")
     try optimizer.validate()
     try schedule.validate()
-    try personalization?.validate()
+    try personalization?.validate(architecture: architecture)
     try check(
-      personalization == nil || architecture.layout == .dense, "the personalization",
-      "its local steps are those of linear models and networks")
+      personalization?.isFederated != true || budget.epsilon == .infinity, "the personalization",
+      "its second federated model would spend a budget of its own: epsilon must be inf")
     try check(
       attack.map { (0...500).contains($0.permille) && $0.factor <= Attack.largestFactor } ?? true,
       "the attack",

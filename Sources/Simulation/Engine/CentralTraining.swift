@@ -41,6 +41,8 @@ final class CentralTraining {
   private let noiseSource: CentralNoise
   private var optimizer: ServerOptimizer
   private let model: Model
+  private let variates: ControlVariates?
+  private let asynchronous: AsynchronousTraining?
   /// The most coordinates that a contributor's vector had so far.
   private(set) var longestContribution = 0
   /// Groups that were left out of a step because their sum was impossible, over all rounds.
@@ -58,10 +60,18 @@ final class CentralTraining {
     dropouts = CohortSampler(seed: setup.seed ^ 0x6472_6f70_6f75_7473, nodeCount: max(size, 1))
     self.model = model
     parameters = model.initialParameters(seed: setup.seed)
+    asynchronous = setup.asynchronous.map {
+      AsynchronousTraining(settings: $0, nodeCount: nodeCount, seed: setup.seed)
+    }
+    let parameterCount = parameters.count
+    variates = setup.algorithm.descent.flatMap { settings in
+      settings.controlVariates != true
+        ? nil : ControlVariates(settings: settings, parameterCount: parameterCount, nodeCount: nodeCount)
+    }
     round = try CentralRound(
       model: model, algorithm: setup.algorithm, clipNorm: setup.clipNorm.map { Float($0) },
       attack: setup.attack, poisoned: setup.attack?.nodes(of: nodeCount, seed: setup.seed) ?? [],
-      groups: setup.groups?.count ?? 1, pool: pool, reducer: reducer)
+      groups: setup.groups?.count ?? 1, variates: variates, pool: pool, reducer: reducer)
     noiseSource = CentralNoise(seed: setup.seed)
     optimizer = ServerOptimizer(
       kind: setup.optimizer, weightDecay: setup.weightDecay, schedule: setup.schedule,
@@ -74,15 +84,21 @@ final class CentralTraining {
   /// Runs one round, from 1.
   func run(round number: Int, batches: some NodeBatches) throws -> Round {
     let start = ContinuousClock.now
-    let cohort = cohort(round: number)
-    var generator = SplitMix64(seed: setup.seed ^ 0x7368_7566_666c_6573)
-    generator = SplitMix64(seed: generator.next() &+ UInt64(number))
+    let cohort = asynchronous == nil ? cohort(round: number) : []
     let sampled = ContinuousClock.now
     let length = model.contributionLength(parameters: parameters)
     longestContribution = max(longestContribution, length)
     if noise != nil, noiseBuffer?.count != length + 1 { noiseBuffer = NoiseBuffer(count: length + 1) }
-    let total = try round.total(
-      parameters: parameters, length: length, cohort: cohort, seed: generator.next(), batches: batches)
+    let total: CentralRound.Total
+    var asked = cohort.count
+    if let asynchronous {
+      let arrivals = try asynchronous.arrivals(step: number, parameters: parameters) { shuffleSeed($0 + 1) }
+      asked = arrivals.count
+      total = try round.total(arrivals: arrivals, length: length, batches: batches)
+    } else {
+      total = try round.total(
+        parameters: parameters, length: length, cohort: cohort, seed: shuffleSeed(number), batches: batches)
+    }
     let trained = ContinuousClock.now
     if let noise, let noiseBuffer {
       // The mean is taken over those whose updates arrive, the guarantee over those who were drawn.
@@ -92,7 +108,7 @@ final class CentralTraining {
     let noised = ContinuousClock.now
     // With noise always: whether anybody contributed is as private as what they did.
     if total.contributors > 0 || noise != nil {
-      try step(total, cohort: cohort.count)
+      try step(total, cohort: asked)
     }
     let end = ContinuousClock.now
     seconds["train"] = round.trainingSeconds
@@ -103,6 +119,16 @@ final class CentralTraining {
     updates += total.contributors
     return Round(nodes: total.nodes, contributors: total.contributors, zeroed: total.zeroed)
   }
+
+  /// The seed of the local shuffles from the model before a round.
+  private func shuffleSeed(_ round: Int) -> UInt64 {
+    var generator = SplitMix64(seed: setup.seed ^ 0x7368_7566_666c_6573)
+    generator = SplitMix64(seed: generator.next() &+ UInt64(round))
+    return generator.next()
+  }
+
+  /// What asynchronous rounds have to say.
+  func sentences(rounds: Int) -> [String] { asynchronous?.sentences(steps: rounds) ?? [] }
 
   private func step(_ total: CentralRound.Total, cohort: Int) throws {
     if let groups = setup.groups {
@@ -117,10 +143,14 @@ final class CentralTraining {
     let divisor = divisor(of: total, cohort: cohort)
     let mean = round.means(of: total, noise: noiseBuffer, divisor: divisor)
     try model.step(mean: mean, contributors: divisor, optimizer: &optimizer, parameters: &parameters)
+    variates?.follow(mean: mean, share: Double(cohort) / Double(nodeCount))
   }
 
-  /// SHA-256 of the parameters as little-endian binary32, hex.
-  var digest: String {
+  /// `digest(of:)` of the parameters.
+  var digest: String { Self.digest(of: parameters) }
+
+  /// SHA-256 of parameters as little-endian binary32, hex.
+  static func digest(of parameters: [Float]) -> String {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(parameters.count * 4)
     #if _endian(little)
@@ -134,7 +164,7 @@ final class CentralTraining {
   }
 
   /// The nodes of a round whose updates arrive.
-  private func cohort(round: Int) -> [Int] {
+  func cohort(round: Int) -> [Int] {
     let size = setup.cohortSize(of: nodeCount)
     let cohort = sampler.cohort(round: round, size: size)
     let lost = size * setup.dropoutPermille / 1000
@@ -153,9 +183,10 @@ final class CentralTraining {
 }
 
 extension RunSetup {
-  /// Nodes of a round's cohort in a population.
+  /// Nodes of a round's cohort in a population; those of a buffer where rounds do not wait.
   func cohortSize(of nodeCount: Int) -> Int {
-    switch cohort {
+    if let asynchronous { return min(asynchronous.buffer, nodeCount) }
+    return switch cohort {
     case .all: nodeCount
     case .fixed(let size): min(size, nodeCount)
     }

@@ -251,6 +251,12 @@ struct FederatedLoop {
       notes.append("Training stopped after \(rounds.count) of \(setup.rounds) rounds: \(stopReason)")
     }
     describeCohort()
+    if let rule = setup.earlyStopping, let stopping = engine.progress.earlyStopping {
+      notes += stopping.sentences(rule, of: setup.rounds)
+      notes.append(
+        "Early stopping looked at private measurements on the held-out people, on whom the exact metrics are "
+          + "computed as well.")
+    }
     let (artifact, evaluation) = (engine.artifact, evaluation)
     let measured = try evaluation.final(artifact)
     if let note = measured.note { notes.append(note) }
@@ -263,7 +269,7 @@ struct FederatedLoop {
         seconds: (ContinuousClock.now - started).inSeconds, phaseSeconds: clock.seconds,
         uploadBytesPerRound: perNode.sent, downloadBytesPerRound: perNode.received,
         bytesAreCounted: setup.aggregation == .full, clientUpdates: clientUpdates),
-      notes: notes, privateAUC: engine.progress.isEvaluated ? engine.progress.rounds.last?.auc : nil)
+      notes: notes, privateAUC: engine.progress.isEvaluated ? engine.progress.modelRound?.auc : nil)
   }
 
   private var stopReason: String? {

@@ -46,6 +46,9 @@ package struct FederatedTask: Sendable {
     try require(
       setup.noiseCohort ?? cohort >= cohort, "noiseCohort",
       "is smaller than the cohort of \(cohort); it stands for a larger one")
+    try require(
+      setup.asynchronous == nil && setup.validationPermille == nil, "asynchronous and validation",
+      "are for aggregation: off; early stopping looks at the task's private measurements here")
     noiseCohort = setup.noiseCohort == cohort ? nil : setup.noiseCohort
     let planned = noiseCohort ?? cohort
     try require(
@@ -65,7 +68,8 @@ package struct FederatedTask: Sendable {
     task = TaskSpecification(
       id: Self.id, purpose: Self.purpose, schema: schema, architecture: setup.architecture,
       algorithm: setup.algorithm, optimizer: setup.optimizer, rounds: setup.rounds, clipNorm: clipNorm,
-      schedule: setup.schedule == .constant ? nil : setup.schedule, weightDecay: setup.weightDecay,
+      schedule: setup.schedule == .constant ? nil : setup.schedule, earlyStopping: setup.earlyStopping,
+      weightDecay: setup.weightDecay,
       quantileBins: setup.quantileBins,
       evaluationBins: setup.evaluationBins, labelBound: setup.labelBound,
       statisticsShare: setup.statisticsShare,

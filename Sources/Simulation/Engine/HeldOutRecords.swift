@@ -52,8 +52,15 @@ struct HeldOutRecords: ModelEvaluation {
     let (blocks, model, outputs) = (blocks, model, objective.outputs)
     let scores = try pool.map(blocks.count) { try model.scores(parameters: parameters, features: blocks[$0]) }
       .flatMap { $0 }
-    let all = RunOutcome.Metrics(objective: objective, scores: scores, labels: labels)
+    var all = RunOutcome.Metrics(objective: objective, scores: scores, labels: labels)
     guard let nodeName else { return (all, []) }
+    if case .segments(let count) = objective {
+      all.pairwiseSilhouette = ExactMetrics.silhouette(
+        features: try Matrix.joined(blocks),
+        segments: labels.indices.map {
+          ExactMetrics.likeliest(scores[$0 * outputs..<$0 * outputs + count])
+        })
+    }
     let single = nodes.prefix(RunOutcome.maximumNodes).map { node, rows in
       RunOutcome.Node(
         node: node, name: nodeName(node),

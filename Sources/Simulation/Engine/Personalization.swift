@@ -1,147 +1,118 @@
 package import Learning
 
-/// How a node adapts the final model to its own records, which no other party sees.
+/// How nodes come to models of their own, which no other party sees.
+///
+/// All of it happens beside the training of the global model, which stays as it is: the models are compared on the
+/// same held-out records.
 package enum Personalization: Codable, Equatable, Sendable {
-  /// Local mini-batch SGD from the global model (Wang et al., *Federated Evaluation of On-device Personalization*,
-  /// 2019). Each node then keeps global + α · displacement, α among 0 (global), ¼, ½, ¾ and 1 (local), by the loss in
-  /// a fourfold cross-validation over its own training records. Nodes with fewer than 24, where that would tell
+  /// Local SGD from the final global model (Wang et al., *Federated Evaluation of On-device Personalization*, 2019).
+  /// Each node then keeps global + α · displacement, α among 0 (global), ¼, ½, ¾ and 1 (local), by the loss in a
+  /// fourfold cross-validation over its own training records. Nodes with fewer than 24, where that would tell
   /// little but noise, take half of the displacement.
-  case fineTuning(epochs: Int, batchSize: Int, learningRate: Float)
+  case fineTuning(PersonalDescent)
+  /// A model of each node's own, trained whenever the node takes part, and pulled towards the global model of the
+  /// round: `PersonalDescent.proximal` is the paper's λ (Li et al., ICML 2021).
+  case ditto(PersonalDescent)
+  /// A model of each node's own in a mixture with the global one, of a share that each node learns (APFL: Deng et
+  /// al. 2020).
+  case interpolation(PersonalDescent, initialShare: Float)
+  /// A second federated model of which only the body is shared; each node has a head of its own. With `headEpochs`
+  /// the head is trained first and then the body (FedRep: Collins et al., ICML 2021); without, both together
+  /// (FedPer: Arivazhagan et al. 2019). The server adds the mean displacement of the body.
+  case sharedBody(PersonalDescent, headEpochs: Int?)
+  /// So many federated models, 2 to 16. A node trains, and uses, the one with the lowest loss on its own training
+  /// records (IFCA: Ghosh et al., NeurIPS 2020, with local steps).
+  case clusters(PersonalDescent, count: Int)
 
-  /// Refuses impossible settings.
-  package func validate() throws {
+  /// The most federated models of `clusters`.
+  package static let maximumClusters = 16
+
+  /// How nodes train.
+  package var descent: PersonalDescent {
     switch self {
-    case .fineTuning(let epochs, let batchSize, let learningRate):
-      try LocalAlgorithm.fedAvg(epochs: epochs, batchSize: batchSize, learningRate: learningRate).validate()
+    case .fineTuning(let descent), .ditto(let descent), .interpolation(let descent, _),
+      .sharedBody(let descent, _), .clusters(let descent, _):
+      descent
+    }
+  }
+
+  /// Whether a second model is trained over several nodes, which the budget of the first does not cover.
+  package var isFederated: Bool {
+    switch self {
+    case .fineTuning, .ditto, .interpolation: false
+    case .sharedBody, .clusters: true
+    }
+  }
+
+  /// Refuses impossible settings, and those that are not for the model.
+  package func validate(architecture: ModelArchitecture) throws {
+    guard architecture.isDescended else {
+      throw CentralRunError.invalidSetting(
+        name: "the personalization", reason: "its local steps are those of linear models and networks")
+    }
+    let model = Model(architecture: architecture, inputs: 1)
+    let shares =
+      descent.isBalanced && architecture.objective.isClassification
+      ? PersonalSettings.classShares(of: [], objective: architecture.objective) : nil
+    _ = try PersonalTrainer(model: model, settings: descent.settings(classShares: shares))
+    func check(_ isValid: Bool, _ reason: String) throws {
+      guard isValid else { throw CentralRunError.invalidSetting(name: "the personalization", reason: reason) }
+    }
+    try check(
+      !descent.isBalanced || architecture.objective.isClassification,
+      "balancing is for classes, and the model predicts numbers")
+    switch self {
+    case .fineTuning: break
+    case .ditto: try check(descent.proximal > 0, "without a pull towards the global model it is no Ditto")
+    case .interpolation(_, let share):
+      try check(share > 0 && share <= 1, "the initial share must be above 0 and at most 1")
+    case .sharedBody(_, let headEpochs):
+      try check(
+        headEpochs.map { (1...LocalAlgorithm.maximumEpochs).contains($0) } ?? true,
+        "the head takes 1 to \(LocalAlgorithm.maximumEpochs) epochs")
+      try check(descent.part == .all, "which layers are trained is decided by the method")
+      // A linear model has no body.
+      var body = descent
+      body.part = .body
+      _ = try PersonalTrainer(model: model, settings: body.settings(classShares: shares))
+    case .clusters(_, let count):
+      try check(
+        (2...Self.maximumClusters).contains(count), "allowed are 2 to \(Self.maximumClusters) clusters")
     }
   }
 }
 
-/// What personal models gave on the nodes that have both training and held-out records.
-package struct PersonalOutcome: Codable, Equatable, Sendable {
-  /// The global model on these nodes' held-out records.
-  package var global: PredictionMetrics
-  /// Every node's own model on its held-out records.
-  package var personal: PredictionMetrics
-  /// Nodes.
-  package var nodes: Int
-  /// Nodes whose own model has a lower loss than the global one.
-  package var betterNodes: Int
-  /// Nodes whose own model has a higher loss than the global one; others chose the global one or tie.
-  package var worseNodes: Int
-  /// How many nodes chose each α, by its percentage.
-  package var choices: [String: Int]
+/// The local steps of a node for its own model.
+package struct PersonalDescent: Codable, Equatable, Sendable {
+  /// Passes over the node's records.
+  package var epochs: Int
+  /// Records of a step.
+  package var batchSize: Int
+  /// Step size.
+  package var learningRate: Float
+  /// The layers that are trained.
+  package var part: NetworkPart
+  /// The pull towards the global model.
+  package var proximal: Float
+  /// Whether the node's own shares of classes are not to be learnt: see `PersonalSettings.classShares`.
+  package var isBalanced: Bool
 
-  /// What came of it, as one sentence.
-  package var sentence: String {
-    var text =
-      "Own models have a lower loss than the global one on \(betterNodes) of \(nodes) nodes and a higher "
-    text += "one on \(worseNodes)"
-    let pairs = [
-      ("accuracy", global.accuracy, personal.accuracy), ("AUC", global.auc, personal.auc),
-      ("log loss", global.logLoss, personal.logLoss), ("RMSE", global.rmse, personal.rmse),
-    ]
-    for (name, before, after) in pairs {
-      guard let before, let after else { continue }
-      text +=
-        "; \(name) \((after * 10_000).rounded() / 10_000) against \((before * 10_000).rounded() / 10_000)"
-    }
-    return text + "."
+  package init(
+    epochs: Int, batchSize: Int, learningRate: Float, part: NetworkPart = .all, proximal: Float = 0,
+    isBalanced: Bool = false
+  ) {
+    self.epochs = epochs
+    self.batchSize = batchSize
+    self.learningRate = learningRate
+    self.part = part
+    self.proximal = proximal
+    self.isBalanced = isBalanced
   }
 
-  /// Fraction of nodes whose own model is better.
-  package var betterShare: Double { nodes == 0 ? 0 : Double(betterNodes) / Double(nodes) }
-}
-
-/// Adapts a final model on every node and measures it there.
-struct Personalizer {
-  let method: Personalization
-  let model: Model
-  let parameters: [Float]
-  let seed: UInt64
-
-  /// The parts of a node's training records that choose α, and the fewest records for that.
-  private static let folds = 4
-  private static let fewestForChoice = 24
-  private static let candidates: [Float] = [0, 0.25, 0.5, 0.75, 1]
-
-  /// One node's scores under both models.
-  struct NodeOutcome: Sendable {
-    var global: [Float]
-    var personal: [Float]
-    var labels: [Float]
-    var alpha: Float
-  }
-
-  /// Adapts on `training` and measures on `heldOut`, both of one node.
-  func run(training: TrainingBatch, heldOut: TrainingBatch) throws -> NodeOutcome {
-    let rows = Array(0..<training.labels.count)
-    var alpha: Float = 0.5
-    if rows.count >= Self.fewestForChoice {
-      var losses = [Double](repeating: 0, count: Self.candidates.count)
-      for fold in 0..<Self.folds {
-        let own = rows.filter { $0 % Self.folds == fold }
-        let trial = try displacement(on: training.rows(rows.filter { $0 % Self.folds != fold }))
-        let validation = try training.rows(own)
-        for (index, candidate) in Self.candidates.enumerated() {
-          losses[index] += try loss(moved(by: candidate, trial), validation) * Double(own.count)
-        }
-      }
-      var best = Double.infinity
-      for (loss, candidate) in zip(losses, Self.candidates) where loss < best {
-        (best, alpha) = (loss, candidate)
-      }
-    }
-    var own = alpha == 0 ? parameters : moved(by: alpha, try displacement(on: training.rows(rows)))
-    // Steps that diverged are none.
-    if !own.allSatisfy(\.isFinite) { (own, alpha) = (parameters, 0) }
-    return NodeOutcome(
-      global: try model.scores(parameters: parameters, features: heldOut.features),
-      personal: try model.scores(parameters: own, features: heldOut.features), labels: heldOut.labels,
-      alpha: alpha)
-  }
-
-  private func displacement(on batch: TrainingBatch) throws -> [Float] {
-    guard case .fineTuning(let epochs, let batchSize, let learningRate) = method else { return [] }
-    let worker = try model.makeWorker(
-      algorithm: .fedAvg(epochs: epochs, batchSize: batchSize, learningRate: learningRate))
-    var result: [Float] = []
-    try parameters.withUnsafeBufferPointer { start in
-      try worker.forEachContribution(parameters: start, batch: batch, contributors: 0..<1, seed: seed) {
-        result = Array($1)
-      }
-    }
-    return result
-  }
-
-  private func moved(by alpha: Float, _ displacement: [Float]) -> [Float] {
-    // Nothing of a displacement that diverged is still nothing.
-    alpha == 0 ? parameters : zip(parameters, displacement).map { $0 + alpha * $1 }
-  }
-
-  private func loss(_ parameters: [Float], _ batch: TrainingBatch) throws -> Double {
-    guard parameters.allSatisfy(\.isFinite) else { return .infinity }
-    let scores = try model.scores(parameters: parameters, features: batch.features)
-    return ExactMetrics.meanLoss(model.objective, scores: scores, labels: batch.labels)
-  }
-
-  /// What all nodes gave together.
-  static func outcome(_ nodes: [NodeOutcome], objective: Objective) -> PersonalOutcome {
-    func metrics(_ scores: (NodeOutcome) -> [Float]) -> PredictionMetrics {
-      PredictionMetrics(
-        objective: objective, scores: nodes.flatMap(scores), labels: nodes.flatMap(\.labels))
-    }
-    var (better, worse) = (0, 0)
-    var choices: [String: Int] = [:]
-    for node in nodes {
-      let global = ExactMetrics.meanLoss(objective, scores: node.global, labels: node.labels)
-      let personal = ExactMetrics.meanLoss(objective, scores: node.personal, labels: node.labels)
-      better += personal < global ? 1 : 0
-      worse += personal > global ? 1 : 0
-      choices["\(Int(node.alpha * 100)) %", default: 0] += 1
-    }
-    return PersonalOutcome(
-      global: metrics(\.global), personal: metrics(\.personal), nodes: nodes.count, betterNodes: better,
-      worseNodes: worse, choices: choices)
+  /// The same for the code of nodes.
+  func settings(classShares: [Float]?, part: NetworkPart? = nil, epochs: Int? = nil) -> PersonalSettings {
+    PersonalSettings(
+      epochs: epochs ?? self.epochs, batchSize: batchSize, learningRate: learningRate,
+      part: part ?? self.part, proximal: proximal, classShares: isBalanced ? classShares : nil)
   }
 }

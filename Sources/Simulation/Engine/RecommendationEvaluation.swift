@@ -33,11 +33,11 @@ struct HeldOutUser: Sendable {
 /// have, against those that the user took. Every user's factor is reconstructed from their own history.
 struct RecommendationEvaluation: ModelEvaluation {
   private static let places = 10
-  private let recommender: MatrixFactorization
+  private let recommender: any Recommender
   private let users: [HeldOutUser]
 
   /// - Throws: `CentralRunError.nothingHeldOut` without users.
-  init(recommender: MatrixFactorization, users: [HeldOutUser]) throws {
+  init(recommender: any Recommender, users: [HeldOutUser]) throws {
     guard !users.isEmpty else { throw CentralRunError.nothingHeldOut }
     self.recommender = recommender
     self.users = users
@@ -64,9 +64,9 @@ struct RecommendationEvaluation: ModelEvaluation {
   }
 
   private static func measure(
-    _ user: HeldOutUser, _ recommender: MatrixFactorization, _ parameters: [Float]
+    _ user: HeldOutUser, _ recommender: any Recommender, _ parameters: [Float]
   ) throws -> Measured {
-    guard case .explicit(let lowest, let highest) = recommender.settings.feedback else {
+    guard let ratings = recommender.ratings else {
       let ranked = try recommender.topItems(
         parameters: parameters, history: user.history, count: places, excluding: Set(user.history.items))
       let relevant = Set(zip(user.items, user.labels).filter { $0.1 > 0 }.map(\.0))
@@ -74,11 +74,11 @@ struct RecommendationEvaluation: ModelEvaluation {
     }
     let scores = try recommender.scores(
       parameters: parameters, history: user.history, candidates: user.items)
-    return Measured(predictions: scores.map { min(max($0, lowest), highest) })
+    return Measured(predictions: scores.map { min(max($0, ratings.lowerBound), ratings.upperBound) })
   }
 
   private func metrics(_ users: [(HeldOutUser, Measured)]) -> RunOutcome.Metrics {
-    if case .explicit = recommender.settings.feedback {
+    if recommender.ratings != nil {
       return RunOutcome.Metrics(
         objective: .squaredError, scores: users.flatMap(\.1.predictions), labels: users.flatMap(\.0.labels))
     }

@@ -85,6 +85,14 @@ package struct RunSetup: Codable, Equatable, Sendable {
   package var groups: RobustGroups?
   /// How every node adapts the final model to its own records; nil for not at all.
   package var personalization: Personalization?
+  /// When training ends because it gets no better; nil for after `rounds`. With `aggregation: off` it needs
+  /// `validationPermille`; else it looks at the task's private measurements.
+  package var earlyStopping: EarlyStopping?
+  /// Share of the training contributors, in thousandths, that do not train: early stopping with `aggregation: off`
+  /// measures on them.
+  package var validationPermille: Int?
+  /// Rounds without waiting; nil for synchronous ones. Only with `aggregation: off`.
+  package var asynchronous: AsynchronousRounds?
   /// Held-out records are measured after every so many rounds and after the last.
   package var evaluateEvery: Int
 
@@ -97,7 +105,8 @@ package struct RunSetup: Codable, Equatable, Sendable {
     aggregation: Aggregation = .modelled,
     statisticsShare: Double = 0.08, finalEvaluationShare: Double = 0.25, survivorPermille: Int = 1000,
     corruptPermille: Int = 0, dropoutPermille: Int = 0, attack: Attack? = nil, groups: RobustGroups? = nil,
-    personalization: Personalization? = nil,
+    personalization: Personalization? = nil, earlyStopping: EarlyStopping? = nil,
+    validationPermille: Int? = nil, asynchronous: AsynchronousRounds? = nil,
     evaluateEvery: Int = 1
   ) {
     self.name = name
@@ -126,6 +135,9 @@ package struct RunSetup: Codable, Equatable, Sendable {
     self.attack = attack
     self.groups = groups
     self.personalization = personalization
+    self.earlyStopping = earlyStopping
+    self.validationPermille = validationPermille
+    self.asynchronous = asynchronous
     self.evaluateEvery = evaluateEvery
   }
 }

@@ -11,7 +11,8 @@ package enum ResultsCSV {
     "accuracy_nodes_p10", "accuracy_nodes_p50", "accuracy_nodes_p90", "private_auc", "parameters", "seconds",
     "upload_bytes_per_round", "download_bytes_per_round", "bytes_counted", "client_updates", "model",
     "run", "average_precision", "macro_f1", "calibration_error", "rmse", "mae", "r2", "recall_at_10",
-    "ndcg_at_10", "better_nodes", "main_metric", "main_nodes_p10", "main_nodes_p50", "main_nodes_p90",
+    "ndcg_at_10", "better_nodes", "silhouette", "pairwise_silhouette", "inertia", "log_likelihood",
+    "main_metric", "main_nodes_p10", "main_nodes_p50", "main_nodes_p90",
     "notes",
   ]
 
@@ -64,7 +65,7 @@ package enum ResultsCSV {
       + quantiles(.accuracy) + rest
       + [
         SweepMetric.averagePrecision, .macroF1, .calibrationError, .rmse, .mae, .r2, .recallAt10, .ndcgAt10,
-        .betterNodes,
+        .betterNodes, .silhouette, .pairwiseSilhouette, .inertia, .logLikelihood,
       ]
       .map { number($0.of(outcome.metrics)) } + [results.mainMetric.rawValue] + quantiles(results.mainMetric)
       + [outcome.notes.joined(separator: " ")]

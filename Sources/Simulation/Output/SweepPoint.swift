@@ -40,7 +40,7 @@ package struct Spread: Equatable, Sendable {
 package enum SweepMetric: String, CaseIterable, Sendable {
   case auc, accuracy, logLoss, averagePrecision, macroF1, calibrationError, rmse, mae, r2, recallAt10,
     ndcgAt10
-  case betterNodes
+  case betterNodes, silhouette, pairwiseSilhouette, inertia, logLikelihood
 
   /// What people call it.
   package var title: String {
@@ -57,6 +57,10 @@ package enum SweepMetric: String, CaseIterable, Sendable {
     case .recallAt10: "recall@10"
     case .ndcgAt10: "NDCG@10"
     case .betterNodes: "better nodes"
+    case .silhouette: "simplified silhouette"
+    case .pairwiseSilhouette: "silhouette"
+    case .inertia: "inertia"
+    case .logLikelihood: "log likelihood"
     }
   }
 
@@ -75,22 +79,30 @@ package enum SweepMetric: String, CaseIterable, Sendable {
     case .recallAt10: metrics.recallAt10
     case .ndcgAt10: metrics.ndcgAt10
     case .betterNodes: metrics.betterNodes
+    case .silhouette: metrics.silhouette
+    case .pairwiseSilhouette: metrics.pairwiseSilhouette
+    case .inertia: metrics.inertia
+    case .logLikelihood: metrics.logLikelihood
     }
   }
 
   /// Whether less is better.
   package var isLoss: Bool {
     switch self {
-    case .logLoss, .calibrationError, .rmse, .mae: true
-    case .auc, .accuracy, .averagePrecision, .macroF1, .r2, .recallAt10, .ndcgAt10, .betterNodes: false
+    case .logLoss, .calibrationError, .rmse, .mae, .inertia: true
+    case .auc, .accuracy, .averagePrecision, .macroF1, .r2, .recallAt10, .ndcgAt10, .betterNodes, .silhouette,
+      .pairwiseSilhouette, .logLikelihood:
+      false
     }
   }
 
   /// The values that it can have.
   package var bounds: ClosedRange<Double> {
     switch self {
-    case .logLoss, .rmse, .mae: 0...Double.greatestFiniteMagnitude
+    case .logLoss, .rmse, .mae, .inertia: 0...Double.greatestFiniteMagnitude
     case .r2: -Double.greatestFiniteMagnitude...1
+    case .silhouette, .pairwiseSilhouette: -1...1
+    case .logLikelihood: -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude
     case .auc, .accuracy, .averagePrecision, .macroF1, .calibrationError, .recallAt10, .ndcgAt10,
       .betterNodes:
       0...1
@@ -98,7 +110,9 @@ package enum SweepMetric: String, CaseIterable, Sendable {
   }
 
   /// Which measure says most, in this order.
-  static let main: [SweepMetric] = [.auc, .recallAt10, .accuracy, .r2, .rmse]
+  static let main: [SweepMetric] = [
+    .auc, .recallAt10, .accuracy, .r2, .rmse, .pairwiseSilhouette, .silhouette,
+  ]
 }
 
 /// All seeds of one combination of swept values.

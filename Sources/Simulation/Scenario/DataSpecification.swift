@@ -1,3 +1,5 @@
+package import Learning
+
 /// Where the records of a scenario come from and how they are spread over nodes.
 package struct DataSpecification: Codable, Equatable, Sendable {
   /// How results call it.
@@ -28,8 +30,8 @@ package struct TableData: Codable, Equatable, Sendable {
   package var file: String
   /// How the records are made from several files; nil for the file itself.
   package var query: TableQuery?
-  /// The column of the target.
-  package var label: String
+  /// The column of the target; nil for records without one, of which only segments are learnt.
+  package var label: String?
   /// How cells of the label are read.
   package var labelKind: LabelKind
   /// What counts as positive; nil leaves it to the two values themselves (`LabelledTable`).
@@ -40,6 +42,10 @@ package struct TableData: Codable, Equatable, Sendable {
   package var categorical: [String]
   /// Columns of words.
   package var text: [String]
+  /// Columns of dates; nil without any.
+  package var dates: [DateColumn]? = nil
+  /// How records are made of the rows, which are transactions; nil if they are the records.
+  package var transactions: TransactionRecords? = nil
   /// Columns that are not learned from.
   package var drop: [String]
   /// Leave out records without a label, contributor or store instead of refusing the file.
@@ -79,6 +85,20 @@ package struct TableData: Codable, Equatable, Sendable {
     case dirichlet(alpha: Double, nodes: Int, seed: UInt64)
     /// A node per contributor.
     case contributor
+  }
+}
+
+/// A column of dates of a table.
+package struct DateColumn: Codable, Equatable, Sendable {
+  /// The column.
+  package var name: String
+  /// What is made of it; nil for `DateSettings.standard`.
+  package var settings: DateSettings?
+
+  package init(name: String, settings: DateSettings? = nil) {
+    self.name = name
+    // One form for one meaning: stores' schemas are compared.
+    self.settings = settings == .standard ? nil : settings
   }
 }
 

@@ -71,8 +71,15 @@ package struct ScenarioData: Sendable {
       var notes = inputs.filter { $0.isInManifest == false }.map {
         "\($0.file) is not the file of the manifest (its SHA-256 differs)."
       }
+      var table = try read(data, paths)
+      if let transactions = data.transactions {
+        let made = try transactions.table(
+          from: table, heldOut: data.heldOutColumn, dropsIncomplete: data.dropsIncomplete)
+        table = made.table
+        notes += made.notes
+      }
       let prepared = try PreparedTable(
-        try read(data, paths), data,
+        table, data,
         testRows: { count throws(TableError) in
           guard let testPath else { return nil }
           return try TableReader.readRowNumbers(path: testPath, rowCount: count)
@@ -82,7 +89,8 @@ package struct ScenarioData: Sendable {
       let labelled = try LabelledTable(
         prepared.table, label: data.label, labelKind: data.labelKind, subject: data.subject, store: store,
         testRows: prepared.testRows, splitsContributors: data.splitsContributors,
-        categorical: Set(data.categorical), text: Set(data.text), holdOutSeed: data.holdOutSeed)
+        categorical: Set(data.categorical), text: Set(data.text), dates: data.dates ?? [],
+        transactions: data.transactions?.settings, holdOutSeed: data.holdOutSeed)
       notes += labelled.notes
       let nodes = try labelled.spread(data.partition)
       return ScenarioData(
@@ -120,8 +128,9 @@ struct PreparedTable {
     for name in data.drop {
       _ = try read.index(of: name, role: "a column to drop")
     }
-    let label = try read.index(of: data.label, role: "the label")
-    var needed = [label]
+    let label: Int? =
+      if let name = data.label { try read.index(of: name, role: "the label") } else { nil }
+    var needed = [label].compactMap(\.self)
     if let subject = data.subject { needed.append(try read.index(of: subject, role: "the subject")) }
     if case .column(let name, _) = data.partition {
       needed.append(try read.index(of: name, role: "the partition"))
@@ -139,10 +148,10 @@ struct PreparedTable {
       if isComplete || !data.dropsIncomplete { kept.append(row) }
     }
     let columns = read.columns.indices.filter { !hidden.contains(read.columns[$0]) }
-    let place = columns.firstIndex(of: label)
+    let place = label.flatMap { columns.firstIndex(of: $0) }
     let rows = try kept.map { row throws(TableError) -> [String] in
       var cells = columns.map { read.rows[row][$0] }
-      if let rule = data.positive, let place {
+      if let rule = data.positive, let place, let label {
         cells[place] = try Self.label(cells[place], rule, read, row, label)
       }
       return cells

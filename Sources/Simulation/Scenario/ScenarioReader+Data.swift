@@ -15,7 +15,7 @@ private enum HeldOutUnit: String, CaseIterable { case contributors, records }
 extension ScenarioReader {
   private static let tableKeys = [
     "name", "file", "tables", "query", "label", "label_is", "positive", "subject", "categorical", "text",
-    "drop",
+    "dates", "transactions", "drop",
     "incomplete", "test_rows", "held_out", "hold_out", "hold_out_seed", "partition",
   ]
   private static let generatorKeys = ["name", "generator", "seed", "nodes", "customers_per_node"]
@@ -71,8 +71,8 @@ extension ScenarioReader {
   private mutating func tableData(_ own: ScenarioTable) -> DataSpecification? {
     let query = query(own)
     let file = query == nil ? text(own, "file") : text(own, "name", maximum: 64) ?? "the query"
-    _ = require(own, "label", "the column of the target")
-    let label = text(own, "label")
+    let transactions = self.transactions(own)
+    let label = transactions?.label ?? text(own, "label")
     var rule: LabelRule?
     if let text = text(own, "positive") {
       rule = LabelRule(text)
@@ -103,14 +103,17 @@ extension ScenarioReader {
         "\(own.path("hold_out")): records needs test_rows or held_out, which name them")
     }
     let partition = partition(own)
-    guard let file, let label, let partition else { return nil }
+    guard let file, let partition, transactions != nil || own.entries["transactions"] == nil else {
+      return nil
+    }
     return DataSpecification(
       name: text(own, "name", maximum: 64) ?? Self.stem(file),
       source: .table(
         TableData(
-          file: file, query: query, label: label, labelKind: kind, positive: rule,
-          subject: text(own, "subject"), categorical: texts(own, "categorical"), text: texts(own, "text"),
-          drop: texts(own, "drop"),
+          file: file, query: query, label: label, labelKind: transactions == nil ? kind : .number,
+          positive: rule, subject: transactions?.columns.subject ?? text(own, "subject"),
+          categorical: texts(own, "categorical"), text: texts(own, "text"), dates: dates(own),
+          transactions: transactions, drop: texts(own, "drop"),
           dropsIncomplete: choice(own, "incomplete", or: IncompleteRecords.refuse) == .drop,
           testRows: text(own, "test_rows"), heldOutColumn: text(own, "held_out"), splitsContributors: splits,
           holdOutSeed: UInt64(integer(own, "hold_out_seed", in: Self.seeds, or: 0)),

@@ -17,9 +17,11 @@ extension ScenarioReader {
       top, "privacy",
       known: ["epsilon", "delta", "clip", "unit", "noise_cohort", "sampling", "statistics_share"])
     let training = table(
-      top, "training", known: ["rounds", "local", "server", "schedule", "weight_decay"])
+      top, "training",
+      known: ["rounds", "local", "server", "schedule", "weight_decay", "early_stopping", "asynchronous"])
     let features = table(top, "features", known: ["quantile_bins"])
-    let evaluation = table(top, "evaluation", known: ["every", "bins", "label_bound", "final_share"])
+    let evaluation = table(
+      top, "evaluation", known: ["every", "bins", "label_bound", "final_share", "validation"])
     let defaults = TrainingDefaults.standard
     let bins = budget.epsilon.isFinite ? defaults.evaluationBins : defaults.exactEvaluationBins
     var setup = RunSetup(
@@ -38,14 +40,14 @@ extension ScenarioReader {
           $0 >= 0 && Float($0) < limit
         })
     }
+    // Distances are measured between numbers: bins would count twice.
+    let usualBins = setup.architecture.objective.isSegmentation ? 1 : defaults.quantileBins
     setup.quantileBins =
-      features.map {
-        integer($0, "quantile_bins", in: 0...NumericEncoding.maximumBins, or: defaults.quantileBins)
-      }
-      ?? defaults.quantileBins
+      features.map { integer($0, "quantile_bins", in: 0...NumericEncoding.maximumBins, or: usualBins) }
+      ?? usualBins
     setup.evaluationBins =
       evaluation.map { integer($0, "bins", in: 2...EvaluationLayout.maximumBins, or: bins) } ?? bins
-    if !setup.architecture.objective.isClassification {
+    if setup.architecture.objective.predictsNumbers {
       setup.labelBound =
         evaluation.map { number($0, "label_bound", "a number above 0", or: 1) { $0 > 0 && $0 <= 1e12 } } ?? 1
       if setup.aggregation != .off, evaluation?.entries["label_bound"] == nil {
@@ -62,7 +64,8 @@ extension ScenarioReader {
     if let privacy { readPrivacy(privacy, &setup) }
     setup.unit = unit(privacy, natural: naturalUnit)
     readRobustness(top, &setup)
-    setup.personalization = personalization(top, setup.aggregation)
+    setup.personalization = personalization(top, setup)
+    readAlgorithms(top, training, evaluation, &setup)
     setup.corruptPermille = permille(top, "corrupt", in: 0...333, or: 0)
     setup.dropoutPermille = permille(top, "dropout", in: 0...333, or: 0)
     setup.survivorPermille = permille(top, "survivors", in: 1...1000, or: 1000 - setup.dropoutPermille)
@@ -126,7 +129,7 @@ extension ScenarioReader {
     guard node.mapping != nil,
       let own = table(
         node, "training.local",
-        known: ["epochs", "batch_size", "learning_rate", "proximal", "normalise"])
+        known: ["name", "algorithm", "epochs", "batch_size", "learning_rate", "proximal", "normalise"])
     else {
       if node.mapping == nil {
         note(
@@ -149,36 +152,13 @@ extension ScenarioReader {
     if own.entries["normalise"] != nil {
       settings.normalise = integer(own, "normalise", in: 1...LocalSettings.maximumSteps, or: 1)
     }
+    readVariates(own, &settings)
     return plain.descent == settings ? plain : .local(settings)
   }
 
-  private mutating func rate(_ own: ScenarioTable) -> Float {
+  mutating func rate(_ own: ScenarioTable) -> Float {
     Float(number(own, "learning_rate", "above 0 and at most 1e6", or: 1) { $0 > 1e-12 && $0 <= 1e6 })
   }
-
-  private mutating func personalization(
-    _ top: ScenarioTable, _ aggregation: RunSetup.Aggregation
-  ) -> Personalization? {
-    guard
-      let own = table(
-        top, "personalization", known: ["method", "epochs", "batch_size", "learning_rate"])
-    else { return nil }
-    _ = choice(own, "method", or: PersonalizationMethod.fineTuning)
-    for key in ["method", "epochs", "batch_size", "learning_rate"] {
-      _ = require(own, key, "part of personalization")
-    }
-    if aggregation != .off {
-      note(
-        top.entries["personalization"], "personalization",
-        "personalization is simulated with aggregation: off alone; what a node does for itself is the same "
-          + "there")
-    }
-    return .fineTuning(
-      epochs: integer(own, "epochs", in: 1...LocalAlgorithm.maximumEpochs, or: 1),
-      batchSize: integer(own, "batch_size", in: 1...1_000_000, or: 1), learningRate: rate(own))
-  }
-
-  private enum PersonalizationMethod: String, CaseIterable { case fineTuning = "fine-tuning" }
 
   private enum ServerRule: String, CaseIterable { case sgd, momentum, adam, yogi, adagrad }
   private enum ScheduleRule: String, CaseIterable {

@@ -1,3 +1,4 @@
+import Learning
 import Yams
 
 /// A swept field as the file has it.
@@ -91,6 +92,12 @@ extension ScenarioReader {
       let data = data(top)
       let setup = setup(top, name: name, naturalUnit: data?.naturalUnit ?? "customer")
       guard let data else { continue }
+      if case .table(let records) = data.source, records.label == nil,
+        !setup.architecture.objective.isSegmentation, let node = top.entries["data"]
+      {
+        let path = records.transactions == nil ? "data.label" : "data.transactions.label"
+        note(node, path, "\(path) is missing: what is to be predicted (segments alone do without)")
+      }
       let values = zip(axes, combination).map { $0.labels[$1] }
       points.append(Scenario.Point(values: values, data: data, setup: setup))
     }

@@ -121,12 +121,15 @@ struct DemoCommand: AsyncParsableCommand {
     }
     var options = TableOptions()
     options.label = label
+    options.unlabelled = false
     options.subject = subject
     options.testRows = testRows
     options.categorical = categorical.map { [$0] } ?? []
     // Options that are not parsed have no defaults.
     options.labelIs = TableData.LabelKind.binary.rawValue
     options.text = []
+    options.date = []
+    options.dateHours = []
     let table = try options.read(data, store: store)
     return DemoSource(
       name: URL(fileURLWithPath: data).lastPathComponent, schema: table.schema,

@@ -12,7 +12,9 @@ struct ModelDeclaration: Sendable {
   let read: @Sendable (inout ScenarioReader, ScenarioTable) -> ModelArchitecture
 
   /// Every kind.
-  static let all: [ModelDeclaration] = [.linear, .network, .trees, .recommendation]
+  static let all: [ModelDeclaration] = [
+    .linear, .network, .trees, .recommendation, .neuralRecommendation, .segments,
+  ]
 }
 
 extension ScenarioReader {
