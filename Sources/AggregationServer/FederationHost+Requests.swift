@@ -287,7 +287,7 @@ extension FederationHost {
       },
       tasks: try tasks.map { task in
         FederationStatus.Task(
-          id: task.id, specification: task.engine.task, progress: task.engine.progress,
+          id: task.id, specification: task.engine.task, progress: task.engine.progress.public,
           model: ModelArtifact.digest(of: task.artifact).hex,
           spent: Dictionary(
             uniqueKeysWithValues: try budgets.epsilon(task.engine.terms).map {

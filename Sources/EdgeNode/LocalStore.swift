@@ -61,7 +61,11 @@ package struct LocalStore: Sendable {
   /// Replaces all records, in one transaction. A subject is either held out or not, and stays so over all
   /// later imports, whatever they say: each population has a budget of its own, and nobody may use both. A
   /// record that does not fit the schema, or a subject with both kinds, refuses the whole import.
-  package func replace(schema: FeatureSchema, records: [StoredRecord]) throws {
+  ///
+  /// - Parameter isLabelled: whether the records have outcomes; without, only segments are learnt from them.
+  package func replace(
+    schema: FeatureSchema, records: [StoredRecord], isLabelled: Bool = true
+  ) throws {
     try schema.validate()
     var heldOut: [String: Bool] = [:]
     for (number, record) in records.enumerated() {
@@ -80,6 +84,8 @@ package struct LocalStore: Sendable {
       try db.execute(sql: "DELETE FROM records")
       try db.execute(
         sql: "INSERT OR REPLACE INTO settings VALUES ('schema', ?)", arguments: [schemaBytes])
+      try db.execute(
+        sql: "INSERT OR REPLACE INTO settings VALUES ('labelled', ?)", arguments: [isLabelled])
       let statement = try db.makeStatement(
         sql: "INSERT INTO records (subject, held_out, label, cells) VALUES (?, ?, ?, ?)")
       let known = try Row.fetchAll(db, sql: "SELECT subject, held_out FROM populations")
@@ -117,6 +123,11 @@ package struct LocalStore: Sendable {
       else { return nil }
       return try JSONDecoder().decode(FeatureSchema.self, from: data)
     }
+  }
+
+  /// Whether the imported records have outcomes; those of stores that do not say have.
+  package func isLabelled() throws(StorageError) -> Bool {
+    try read { try Bool.fetchOne($0, sql: "SELECT value FROM settings WHERE name = 'labelled'") ?? true }
   }
 
   /// Every subject once, in order.

@@ -3,6 +3,7 @@ import Consent
 import Cryptography
 import Federation
 import Foundation
+import Learning
 import Logging
 import Messages
 import Privacy
@@ -50,6 +51,12 @@ extension NodeDaemon {
     try await synchronise(session)
     guard try store.schema() == session.terms.schema else {
       throw FederationError.invalidTask(field: "schema", reason: "is not that of this store's records")
+    }
+    if case .training(let task) = session.task, !task.architecture.objective.isSegmentation,
+      try !store.isLabelled()
+    {
+      throw FederationError.invalidTask(
+        field: "architecture", reason: "needs outcomes, and this store's records were imported without")
     }
     let artifact = try await fetchArtifact(descriptor.modelDigest)
     let contributions = try session.task.contributions(descriptor: descriptor, artifact: artifact)

@@ -122,6 +122,14 @@ package struct ContributionBuilder: ContributionBuilding {
     self.descriptor = descriptor
     self.artifact = artifact
     clipNorm = try SegmentShape.clipNorm(of: descriptor, task: task)
+    // What the server calls the model must be what the operator signed: scores and labels are read as the
+    // task's from here on.
+    guard artifact.task == task.id, artifact.architecture == task.architecture else {
+      throw .badArtifact(reason: "it is of another task or architecture than the signed one")
+    }
+    if let pipeline = artifact.model?.pipeline, pipeline.schema != task.schema {
+      throw .badArtifact(reason: "its features are of other columns than the task's")
+    }
     for segment in descriptor.segments {
       let expected = try SegmentShape.of(
         segment.name, task: task, artifact: artifact, clipNorm: clipNorm)

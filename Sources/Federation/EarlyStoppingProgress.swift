@@ -27,6 +27,9 @@ package struct EarlyStoppingProgress: Codable, Sendable, Equatable {
     }
   }
 
+  /// Forgets the kept parameters, for those who may not have models.
+  package mutating func forgetModel() { parameters = Data() }
+
   /// Keeps parameters.
   mutating func keep(_ best: [Float]) {
     var data = Data(capacity: 4 * best.count)
@@ -57,6 +60,15 @@ package struct EarlyStoppingProgress: Codable, Sendable, Equatable {
 }
 
 extension TaskProgress {
+  /// What anybody may see: without models, the optimiser's state and raw sums.
+  package var `public`: TaskProgress {
+    var progress = self
+    progress.optimizer = nil
+    progress.evaluationAverage = []
+    progress.earlyStopping?.forgetModel()
+    return progress
+  }
+
   /// Whether training ended early: the task's model is then the best that was measured, not the last.
   package var hasStoppedEarly: Bool { earlyStopping?.endedAfter != nil }
 
@@ -85,15 +97,12 @@ extension TaskEngine {
     progress.earlyStopping = stopping
   }
 
-  /// Ends training after a round whose session brought the measurement that was waited for: the task's model is
-  /// the best so far.
-  mutating func stopEarly() {
-    guard let rule = task.earlyStopping, var stopping = progress.earlyStopping, stopping.endedAfter == nil,
+  /// The parameters that are the task's from now on, if the last measurement was that which was waited for;
+  /// else nil.
+  var bestModel: [Float]? {
+    guard let rule = task.earlyStopping, let stopping = progress.earlyStopping, stopping.endedAfter == nil,
       stopping.state.isOver(rule)
-    else { return }
-    stopping.endedAfter = progress.rounds.count
-    progress.earlyStopping = stopping
-    artifact.parameters = stopping.bestParameters
-    artifact.version += 1
+    else { return nil }
+    return stopping.bestParameters
   }
 }

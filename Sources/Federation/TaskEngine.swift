@@ -62,7 +62,6 @@ package struct TaskEngine: Sendable {
     case .training:
       try recordMetrics(sum)
       try applyUpdate(sum, epsilon: epsilon, seconds: seconds)
-      stopEarly()
     case .statistics: throw SegmentShape.foreign(sum.descriptor.segments[0].name)
     case .evaluation:
       try recordMetrics(sum)
@@ -293,7 +292,11 @@ package struct TaskEngine: Sendable {
       throw .badArtifact(reason: "there is no model to train yet")
     }
     var parameters = artifact.parameters
-    if let mean {
+    // What would be thrown away is no step: it could even diverge.
+    let best = bestModel
+    if let best {
+      parameters = best
+    } else if let mean {
       try component("the model's step") {
         try model.step(
           mean: mean, contributors: denominator, optimizer: &optimizer, parameters: &parameters)
@@ -324,6 +327,7 @@ package struct TaskEngine: Sendable {
         epsilon: EpsilonValue(epsilon), seconds: seconds,
         model: ModelArtifact.digest(of: bytes).hex, excluded: excluded.isEmpty ? nil : excluded,
         clipNorm: task.adaptiveClipping == nil ? nil : norm))
+    if best != nil { progress.earlyStopping?.endedAfter = progress.rounds.count }
   }
 
   /// The mean update of a cohort in groups: groups whose sum is larger than their contributors and the

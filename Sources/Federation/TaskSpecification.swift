@@ -189,11 +189,26 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
       architecture.objective.predictsNumbers
         ? "is missing: how large labels and errors may count" : "is only for models that predict numbers")
     _ = try evaluationLayout()
-    try require((1...10_000).contains(rounds), "rounds", "must be from 1 to 10,000")
+    try require(
+      (architecture.leastRounds...10_000).contains(rounds), "rounds",
+      "must be from \(architecture.leastRounds) to 10,000")
+    try require(
+      !architecture.objective.isSegmentation || !schema.columns.contains { $0.kind == .text }, "schema",
+      "must have no columns of words: segments are found among numbers and categories")
+    try require(
+      architecture.objective.isSegmentation || schema.transactions.map { $0.label != nil } ?? true, "schema",
+      "must say in transactions.label what is to be predicted; segments alone do without")
     if let earlyStopping {
       try component("earlyStopping") { try earlyStopping.validate(objective: architecture.objective) }
+      try require(
+        architecture.layout != .items, "earlyStopping",
+        "cannot be had: recommenders are measured as for a user of whom nothing is known, which says little")
+      try require(
+        earlyStopping.patience >= architecture.roundsPerChange, "earlyStopping",
+        "must be patient for at least \(architecture.roundsPerChange) measurements: so many rounds make a tree"
+      )
     }
-    try require(clipNorm > 0 && clipNorm <= 1e6, "clipNorm", "must be above 0 and at most 1e6")
+    try require(clipNorm >= 1e-6 && clipNorm <= 1e6, "clipNorm", "must be from 1e-6 to 1e6")
     try require(
       (1...NumericEncoding.maximumBins).contains(quantileBins), "quantileBins",
       "must be from 1 to \(NumericEncoding.maximumBins)")
@@ -203,6 +218,8 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
     try validate(budget: trainingBudget, "trainingBudget")
     try validate(budget: evaluationBudget, "evaluationBudget")
     if let adaptiveClipping {
+      try require(
+        adaptiveClipping.minimumClipNorm >= 1e-6, "adaptiveClipping", "must keep C at 1e-6 or above")
       _ = try component("adaptiveClipping") { try adaptiveClipping.start(clipNorm: clipNorm) }
     }
   }

@@ -24,7 +24,8 @@ package struct CoarseStatistics: Sendable {
     dimension = offset + 1
   }
 
-  /// A bound on the L2 norm of every contribution (rounding aside, about 1e-6: the caller clips to it).
+  /// A bound on the L2 norm of every contribution (rounding aside, which
+  /// for 100,000 records of a contributor is a thousandth: the caller clips to it).
   package var l2Bound: Double { Double(schema.columns.count + 1).squareRoot() }
 
   private static func width(of kind: FeatureKind) -> Int {

@@ -73,7 +73,8 @@ package struct EvaluationLayout: Equatable, Sendable {
     case .segments(let count): 2 + count
     }
   }
-  /// A bound on the L2 norm of every contribution (rounding aside, about 1e-6: the caller clips to it).
+  /// A bound on the L2 norm of every contribution (rounding aside, which
+  /// for 100,000 records of a contributor is a thousandth: the caller clips to it).
   package var l2Bound: Double {
     let loss = Double(Self.lossWeight * Self.lossWeight)
     return switch objective {

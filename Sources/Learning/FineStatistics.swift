@@ -51,7 +51,8 @@ package struct FineStatistics: Sendable {
     }
   }
 
-  /// A bound on the L2 norm of every contribution (rounding aside, about 1e-6: the caller clips to it).
+  /// A bound on the L2 norm of every contribution (rounding aside, which
+  /// for 100,000 records of a contributor is a thousandth: the caller clips to it).
   package var l2Bound: Double { Double(offsets.count { $0 != nil } + 1).squareRoot() }
 
   /// The vector of one contributor from its own records alone.

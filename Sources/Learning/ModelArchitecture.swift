@@ -46,6 +46,21 @@ package enum ModelArchitecture: Codable, Equatable, Sendable {
   /// How the model takes its rows.
   package var layout: FeatureLayout { settings.layout }
 
+  /// The most rounds from one model that predicts something new to the next: trees that grow by levels take
+  /// several for each.
+  package var roundsPerChange: Int {
+    if case .boostedTrees(let settings) = self, settings.splitting == .best {
+      settings.maximumDepth + 1
+    } else {
+      1
+    }
+  }
+
+  /// The fewest rounds that make anything of the model: segments are split before they settle.
+  package var leastRounds: Int {
+    if case .segments(let settings) = self { settings.growingRounds + 1 } else { 1 }
+  }
+
   /// Whether local SGD can train it: linear models and networks.
   package var isDescended: Bool { layout == .dense && !objective.isSegmentation }
 

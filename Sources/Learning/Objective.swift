@@ -84,8 +84,8 @@ package enum Objective: Codable, Equatable, Hashable, Sendable {
           name: "the objective", reason: "allowed are 3 to \(Self.maximumClasses) classes; two are binary")
       }
     case .huber(let delta):
-      guard delta.isFinite, delta > 0 else {
-        throw .invalidSetting(name: "Huber's delta", reason: "it must be positive and finite")
+      guard delta >= 1e-9, delta <= 1e9 else {
+        throw .invalidSetting(name: "Huber's delta", reason: "it must be from 1e-9 to 1e9")
       }
     case .tweedie(let power):
       guard power > 1, power < 2 else {

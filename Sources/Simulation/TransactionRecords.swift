@@ -46,6 +46,11 @@ package struct TransactionRecords: Codable, Equatable, Sendable {
         name: "what is told of transactions",
         reason: "distinct_items needs the column that names the item")
     }
+    guard Set([columns.subject] + columns.attributes).count == columns.attributes.count + 1 else {
+      throw .invalidSetting(
+        name: "the attributes of customers",
+        reason: "each must be a column of its own, not that of the customer")
+    }
     self.columns = columns
     self.settings = settings
     self.asOf = asOf
@@ -65,6 +70,9 @@ package struct TransactionRecords: Codable, Equatable, Sendable {
     from read: Table, heldOut: String? = nil, dropsIncomplete: Bool = false
   ) throws(TableError) -> (table: Table, notes: [String]) {
     let roles = try Roles(read, columns, heldOut: heldOut)
+    if let heldOut, ([columns.subject] + columns.attributes).contains(heldOut) {
+      throw .columnInTwoRoles(path: read.path, name: heldOut)
+    }
     let made = settings.columnNames + [label].compactMap(\.self)
     for name in [columns.subject] + columns.attributes + (heldOut.map { [$0] } ?? [])
     where made.contains(name) {

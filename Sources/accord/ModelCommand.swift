@@ -56,7 +56,8 @@ struct ModelCommand: ParsableCommand {
       let artifact = model.artifact
       Console.write(
         "task \(artifact.task), version \(artifact.version), SHA-256 \(Hash.sha256(model.bytes).hex)")
-      Console.write("architecture: \(artifact.architecture), \(artifact.parameters.count) parameters")
+      Console.write(
+        "architecture: \(artifact.architecture.settings.summary), \(artifact.parameters.count) parameters")
       if let pipeline = artifact.model?.pipeline {
         Console.write("features: \(pipeline.featureCount) from \(pipeline.schema.columns.count) columns")
       }

@@ -76,7 +76,7 @@ struct NodeCommand: AsyncParsableCommand {
         records: labelled.records.map {
           StoredRecord(
             subject: prefix + $0.subject, values: $0.values, label: $0.label, isHeldOut: $0.isHeldOut)
-        })
+        }, isLabelled: !table.unlabelled)
       if let schemaOut { try DurableFile.write(Array(Console.json(labelled.schema)), to: schemaOut) }
       let counts = try store.counts()
       Console.write("imported \(counts.records) records of \(counts.subjects) subjects")

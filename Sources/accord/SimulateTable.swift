@@ -33,6 +33,12 @@ enum SimulateTable {
       }.joined(separator: "  ").trimmingTrailingSpaces
     }
     if points.count > maximumRows { lines.append("… and \(points.count - maximumRows) more points") }
+    // What ended before its time is no measurement of its settings.
+    for point in points.prefix(maximumRows) {
+      for note in Set(point.runs.flatMap(\.outcome.notes)).sorted() where note.hasPrefix("Training stopped") {
+        lines.append("\(name(point, results)): \(note)")
+      }
+    }
     let seeds = results.seeds.count
     lines.append("\(seeds == 1 ? "One seed" : "Median over \(seeds) seeds"); held-out records.")
     lines.append("\(directory)/report.html  \(directory)/results.csv  \(directory)/results.json")
@@ -41,7 +47,7 @@ enum SimulateTable {
 
   /// Another measure beside the main one.
   private static func second(_ metric: SweepMetric, _ results: SweepResults) -> SweepMetric {
-    let wanted: [SweepMetric] = [.logLoss, .ndcgAt10, .rmse, .mae, .inertia]
+    let wanted: [SweepMetric] = [.betterNodes, .logLoss, .ndcgAt10, .rmse, .mae, .inertia]
     return wanted.first { $0 != metric && results.metrics.contains($0) } ?? .logLoss
   }
 

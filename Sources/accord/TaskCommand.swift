@@ -73,7 +73,15 @@ struct TaskCommand: AsyncParsableCommand {
       guard let training = task.specification.training else { return }
       Console.write(DemoTable.caption(training))
       Console.write(DemoTable.header)
-      for round in task.progress.rounds { Console.write(DemoTable.row(round)) }
+      for round in task.progress.rounds {
+        Console.write(DemoTable.row(round))
+        if let silhouette = round.silhouette {
+          let shares = (round.segmentShares ?? []).map { "\(Int(($0 * 100).rounded())) %" }
+          Console.write(
+            "      simplified silhouette \(SimulateTable.figure(silhouette, 3)), segments "
+              + shares.joined(separator: ", "))
+        }
+      }
       if let rule = training.earlyStopping, let stopping = task.progress.earlyStopping {
         for sentence in stopping.sentences(rule, of: training.rounds) { Console.write(sentence) }
       }

@@ -8,7 +8,7 @@ struct TransactionOptions: ParsableArguments {
   @Option(
     help: """
       The rows are transactions: make one record per customer, as this JSON file says. It holds what the task has at \
-      schema.transactions; {"label": {"kind": "buys-again", "horizonDays": 100}} is enough.
+      schema.transactions; {"label": {"kind": "buys-again", "horizonDays": 100}} is enough with --item; without, name the features.
       """)
   var transactions: String?
   @Option(help: "Features look back from this date, the label ahead: 2024-03-31, or with a time.")

@@ -56,6 +56,30 @@ import Testing
     Double(sums[sums.count - 1]) / (try segment(.coarse, stages[0]).scale)
   }
 
+  // MARK: What the server sends
+
+  @Test func `a model of another architecture, task or columns than the signed ones is refused`() throws {
+    let names: [SegmentName] = [.update, .evaluation]
+    let descriptor = try descriptor(names, stages[2])
+    _ = try ContributionBuilder(task: task, descriptor: descriptor, artifact: stages[2])
+    func refused(_ change: (inout ModelArtifact) throws -> Void) throws {
+      var artifact = stages[2]
+      try change(&artifact)
+      expectRefusal("model") {
+        _ = try ContributionBuilder(task: task, descriptor: descriptor, artifact: artifact)
+      }
+    }
+    // One score for a row where the task's evaluation reads ten would be read beyond the end.
+    try refused { $0.architecture = .network(NetworkSettings(objective: .squaredError)) }
+    try refused { $0.task = "another" }
+    try refused {
+      guard case .model(let pipeline) = $0.stage else { return }
+      let columns = pipeline.schema.columns.map { FeatureColumn(name: $0.name + "x", kind: $0.kind) }
+      $0.stage = .model(
+        try FeaturePipeline(schema: FeatureSchema(columns: columns), encodings: pipeline.encodings))
+    }
+  }
+
   // MARK: Shapes
 
   @Test(arguments: [SegmentName.coarse, .fine, .update, .evaluation])

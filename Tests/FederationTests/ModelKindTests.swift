@@ -39,6 +39,7 @@ import Testing
     for (architectures, bound) in [(Self.classifiers, Double?.none), (Self.regressors, 20)] {
       for architecture in architectures {
         let task = try Fixture.task {
+          $0.rounds = 20
           $0.architecture = architecture
           $0.labelBound = bound
         }

@@ -120,6 +120,16 @@ import Testing
     }
   }
 
+  @Test func `starts from the global model of the round but for what the node trains itself`() throws {
+    let model = model()
+    let (own, global) = (model.initialParameters(seed: 3), model.initialParameters(seed: 4))
+    let settings = PersonalSettings(epochs: 1, batchSize: 8, learningRate: 0.1, part: .head)
+    let trainer = try PersonalTrainer(model: model, settings: settings)
+    let head = 4 * 5 + 5
+    #expect(trainer.start(own, global) == Array(global[..<head]) + Array(own[head...]))
+    #expect(trainer.start(nil, global) == global)
+  }
+
   @Test func `gives the same whatever was done before`() throws {
     let (model, batch) = (model(), try batch())
     let start = model.initialParameters(seed: 3)

@@ -115,6 +115,36 @@ import Testing
     #expect(without.model == outcome.model)
   }
 
+  @Test(arguments: [
+    Personalization.ditto(
+      PersonalDescent(epochs: 2, batchSize: 8, learningRate: 0.5, part: .head, proximal: 0.01)),
+    .interpolation(
+      PersonalDescent(epochs: 2, batchSize: 8, learningRate: 0.5, part: .head), initialShare: 1),
+  ])
+  func `with a head of their own have the global body of the last round`(method: Personalization) throws {
+    // A global model that learns, over many rounds: own heads on its body know what it knows.
+    let setup = setup {
+      $0.architecture = .network(NetworkSettings(hidden: [6]))
+      $0.rounds = 40
+      $0.algorithm = .fedAvg(epochs: 2, batchSize: 8, learningRate: 0.5)
+      $0.personalization = method
+    }
+    let personal = try #require(try Toy.run(setup, Toy.exclusiveOr()).personal)
+    let (global, own) = (try #require(personal.global.accuracy), try #require(personal.personal.accuracy))
+    #expect(global > 0.8 && own > global - 0.06, "\(global), \(own)")
+  }
+
+  @Test func `balanced refuse labels that are no class, instead of counting them`() throws {
+    #expect(throws: LearningError.self) {
+      try PersonalSettings.classShares(of: [0, 1, 9], objective: .classes(count: 3))
+    }
+    #expect(throws: LearningError.self) {
+      try PersonalSettings.classShares(of: [1e30], objective: .classes(count: 3))
+    }
+    let shares = try PersonalSettings.classShares(of: [0, 0, 2], objective: .classes(count: 3))
+    #expect(shares.map { ($0 * 6).rounded() } == [3, 1, 2])
+  }
+
   @Test func `of clusters are those of the nodes' own kind`() throws {
     let setup = setup {
       $0.rounds = 15
@@ -152,10 +182,16 @@ import Testing
     #expect(refusal(.interpolation(descent, initialShare: 0))?.contains("initial share") == true)
     #expect(refusal(.sharedBody(descent, headEpochs: 0))?.contains("epochs") == true)
     let linear: (inout RunSetup) -> Void = { $0.architecture = .logisticRegression }
-    #expect(refusal(.sharedBody(descent, headEpochs: nil), linear)?.contains("one layer") == true)
+    #expect(refusal(.sharedBody(descent, headEpochs: nil), linear)?.contains("hidden layers") == true)
     var balanced = descent
     balanced.isBalanced = true
     #expect(refusal(.fineTuning(balanced)) == nil)
+    #expect(refusal(.fineTuning(balanced), private1)?.contains("exact shares of classes") == true)
+    #expect(
+      refusal(.sharedBody(descent, headEpochs: 1)) {
+        $0.earlyStopping = EarlyStopping(patience: 3, minimumImprovement: 0, metric: .auc)
+        $0.validationPermille = 200
+      }?.contains("best round") == true)
     #expect(
       refusal(.fineTuning(balanced)) {
         $0.architecture = .network(NetworkSettings(objective: .squaredError))

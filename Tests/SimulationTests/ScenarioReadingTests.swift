@@ -199,7 +199,7 @@ let plainScenario = """
     ),
     (
       "aggregation: off\npersonalization: {method: ifca, epochs: 1, batch_size: 4, learning_rate: 1, clusters: 2}",
-      2, "ifca trains a second federated model"
+      2, "its second federated model would spend a budget of its own"
     ),
     (
       "aggregation: off\npersonalization: {method: apfl, epochs: 1, batch_size: 4, learning_rate: 1, clusters: 2}",

@@ -111,7 +111,7 @@ enum FakeSweep {
     #expect(one.map(\.digest) == plan.runs.map(\.digest))
   }
 
-  @Test(arguments: [1, 3], [1, 7, 17])
+  @Test(arguments: [1, 3], [1, 7, 15])
   func `goes on where it was stopped and ends with the same results`(workers: Int, after: Int) throws {
     let scratch = try Scratch()
     let plan = try FakeSweep.plan()

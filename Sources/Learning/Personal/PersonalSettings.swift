@@ -75,10 +75,21 @@ package struct PersonalSettings: Codable, Equatable, Sendable {
     }
   }
 
-  /// The shares of classes among labels, each class counted once more, so that none is 0.
-  package static func classShares(of labels: some Sequence<Float>, objective: Objective) -> [Float] {
+  /// The shares of classes among labels, each class counted once more, so that none is 0. Refuses labels that
+  /// are no class.
+  package static func classShares(
+    of labels: some Sequence<Float>, objective: Objective
+  ) throws(LearningError) -> [Float] {
+    guard objective.isClassification else {
+      throw .invalidSetting(name: "balancing", reason: "it is for classes, and the model predicts numbers")
+    }
     var counts = [Double](repeating: 1, count: objective == .binary ? 2 : objective.outputs)
-    for label in labels { counts[Int(label)] += 1 }
+    for (row, label) in labels.enumerated() {
+      guard objective.allows(label: label) else {
+        throw .invalidLabel(row: row, allowed: objective.labelDescription)
+      }
+      counts[Int(label)] += 1
+    }
     let total = counts.reduce(0, +)
     return counts.map { Float($0 / total) }
   }

@@ -34,6 +34,15 @@ package final class PersonalTrainer {
     }
   }
 
+  /// A model of a node's own as the next round finds it: layers that the node does not train are the global
+  /// ones of the round. Without an own model, the global one.
+  package func start(_ own: [Float]?, _ global: [Float]) -> [Float] {
+    guard let own else { return global }
+    var start = global
+    start.replaceSubrange(trained, with: own[trained])
+    return start
+  }
+
   /// Where local SGD over all rows of the batch ends.
   ///
   /// - Parameters:

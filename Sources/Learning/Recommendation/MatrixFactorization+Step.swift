@@ -22,7 +22,10 @@ extension MatrixFactorization {
     guard mean.allSatisfy(\.isFinite), contributors.isFinite else {
       throw .nonFiniteValue(what: "the mean of the contributions")
     }
-    if isStart(parameters: parameters) {
+    let isStart = isStart(parameters: parameters)
+    // Without any user's constant it is all noise, which must not be blown up.
+    guard mean[isStart ? layout.startShareOffset : layout.gramOffset] > 0 else { return }
+    if isStart {
       addStart(mean: mean, to: &parameters)
     } else {
       let update = try itemUpdate(mean: mean, contributors: contributors, parameters: parameters)

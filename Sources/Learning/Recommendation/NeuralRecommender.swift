@@ -146,6 +146,8 @@ package struct NeuralRecommender: Recommender {
     guard mean.allSatisfy(\.isFinite), contributors.isFinite else {
       throw .nonFiniteValue(what: "the mean of the contributions")
     }
+    // Without any user's constant it is all noise, which must not be blown up.
+    guard mean[layout.shareOffset] > 0 else { return }
     // Users' constants are `shareScale`: dividing by their mean undoes that and the mean clipping.
     let share = max(mean[layout.shareOffset] / Self.shareScale, Self.smallestShare)
     // A mean of absurd size must not spoil the optimiser's moments.

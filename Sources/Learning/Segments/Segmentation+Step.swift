@@ -161,7 +161,8 @@ extension Segmentation {
       for column in 0..<shape.columns {
         let reach =
           state.segments[index].variance.isEmpty
-          ? Self.smallestDistance : state.segments[index].variance[column].squareRoot() / 2
+          ? Self.smallestDistance * min(1, settings.range / Float(NumericEncoding.limit))
+          : state.segments[index].variance[column].squareRoot() / 2
         state.segments[index].centre[column] += reach * generator.nextSymmetric()
       }
     }

@@ -21,11 +21,12 @@ extension BoostedTrees {
     }
     guard round.length > 0 else { return }
     if round.isFirst {
-      parameters[3] = initialScore(mean: mean[0], contributors: max(contributors, 1))
+      parameters[3] = initialScore(mean: mean[0], contributors: min(max(contributors, 1), 1e15))
       beginTree(0, seed: ensemble.seed, &parameters)
       return
     }
-    let nodes = decided(ensemble, round, mean: mean, contributors: max(contributors, 1), parameters)
+    let nodes = decided(
+      ensemble, round, mean: mean, contributors: min(max(contributors, 1), 1e15), parameters)
     parameters.replaceSubrange(
       ensemble.lastTreeOffset..., with: [Float(nodes.count)] + nodes.flatMap(\.numbers))
     if !nodes.contains(.open), ensemble.treeCount < settings.trees {
@@ -127,6 +128,8 @@ extension BoostedTrees {
     var position = 0
     while position < reaching.count {
       let (depth, bins) = reaching[position]
+      // Wide tables and deep trees: only the sets of nodes that are still to come are kept.
+      reaching[position].bins = []
       position += 1
       let candidates = columns.filter { bins[$0].count >= 2 }
       guard depth < settings.maximumDepth, !candidates.isEmpty else {

@@ -47,26 +47,26 @@ struct CentralData: NodeBatches {
     if setup.architecture.layout == .bins, !words.isEmpty {
       notes.append("Trees do not learn from columns of words: \(words.joined(separator: ", ")).")
     }
+    let split = setup.validationPermille.map {
+      ValidationSplit(seed: setup.seed, permille: $0, unit: setup.unit)
+    }
+    self.split = split
     pipeline =
       setup.architecture.layout == .items
       ? try .items(schema: population.schema)
-      : try ExactFeatures(population: population, nodes: sample, pool: pool, reducer: reducer)
-        .pipeline(quantileBins: setup.quantileBins)
+      : try ExactFeatures(
+        population: population, nodes: sample, split: split, pool: pool, reducer: reducer
+      ).pipeline(quantileBins: setup.quantileBins)
     model = try Model(architecture: setup.architecture, pipeline: pipeline)
     self.population = population
     unit = setup.unit
-    split = setup.validationPermille.map {
-      ValidationSplit(seed: setup.seed, permille: $0, unit: setup.unit)
-    }
     let bytes = population.approximateRecordCount * (model.shape.columns + 1) * 4
     let uses = setup.rounds.multipliedReportingOverflow(by: cohort)
     let isReused = uses.overflow || uses.partialValue >= population.nodeCount
     if bytes <= Self.largestKept, isReused {
-      let (pipeline, model, unit, split) = (pipeline, model, setup.unit, split)
+      let (pipeline, model, unit) = (pipeline, model, setup.unit)
       kept = try pool.map(population.nodeCount) { node in
-        let records = try population.records(of: node).filter { !$0.isHeldOut }
-        return try Self.encode(
-          split?.parts(of: records, node: node).training ?? records, pipeline, model, unit)
+        try Self.encode(population.trainingRecords(of: node, split: split), pipeline, model, unit)
       }
       guard kept?.contains(where: { $0 != nil }) == true else { throw CentralRunError.nothingToTrainOn }
     } else {
@@ -77,8 +77,7 @@ struct CentralData: NodeBatches {
 
   func training(of node: Int) throws -> TrainingBatch? {
     if let kept { return kept[node] }
-    let records = try population.records(of: node).filter { !$0.isHeldOut }
-    return try Self.encode(split?.parts(of: records, node: node).training ?? records, pipeline, model, unit)
+    return try Self.encode(population.trainingRecords(of: node, split: split), pipeline, model, unit)
   }
 
   /// The validation records of a node; nil if it has none.
@@ -123,11 +122,11 @@ struct CentralData: NodeBatches {
   ) throws -> any PersonalModels {
     var shares: [Float]?
     if method.descent.isBalanced {
-      let population = population
+      let (population, split) = (population, split)
       let labels = try pool.map(evaluationNodes.count) { [nodes = evaluationNodes] index in
-        try population.records(of: nodes[index]).filter { !$0.isHeldOut }.map(\.label)
+        try population.trainingRecords(of: nodes[index], split: split).map(\.label)
       }
-      shares = PersonalSettings.classShares(of: labels.joined(), objective: model.objective)
+      shares = try PersonalSettings.classShares(of: labels.joined(), objective: model.objective)
     }
     return try method.models(
       PersonalContext(
@@ -140,10 +139,12 @@ struct CentralData: NodeBatches {
     _ models: any PersonalModels, parameters: [Float], pool: WorkerPool
   ) throws -> PersonalOutcome {
     let (pipeline, model, population, nodes) = (pipeline, model, population, evaluationNodes)
+    let split = split
     let outcomes = try pool.map(nodes.count) { index -> PersonalNode? in
       let records = try population.records(of: nodes[index])
       guard
-        let training = try Self.encode(records.filter { !$0.isHeldOut }, pipeline, model, .node),
+        let training = try Self.encode(
+          population.trainingRecords(of: nodes[index], split: split), pipeline, model, .node),
         let heldOut = try Self.encode(records.filter(\.isHeldOut), pipeline, model, .node)
       else { return nil }
       let own = try models.own(of: nodes[index], records: training, global: parameters)
@@ -189,6 +190,7 @@ struct CentralData: NodeBatches {
 struct ExactFeatures {
   let population: any VirtualPopulation
   let nodes: [Int]
+  let split: ValidationSplit?
   let pool: WorkerPool
   let reducer: any SumReducer
 
@@ -207,12 +209,12 @@ struct ExactFeatures {
     dimension: Int, _ contribution: @escaping @Sendable ([RawRecord]) throws -> [Float]
   ) throws -> [Double] {
     let share = Array(nodes.share(of: reducer.rank, among: reducer.ranks))
-    let population = population
+    let (population, split) = (population, split)
     // Every coordinate is an average of zeros and ones.
     let sums = try pool.map(pool.workers) { _ in SharedSum(dimension: dimension) }
     try pool.run(share.count, chunk: 16) { worker, items in
       for item in items {
-        let records = try population.records(of: share[item]).filter { !$0.isHeldOut }
+        let records = try population.trainingRecords(of: share[item], split: split)
         var first = 0
         for index in records.indices
         where index + 1 == records.count || records[index + 1].subject != records[index].subject {

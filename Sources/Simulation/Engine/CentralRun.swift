@@ -158,9 +158,13 @@ extension RunSetup {
     try optimizer.validate()
     try schedule.validate()
     try personalization?.validate(architecture: architecture)
+    if let uncovered = personalization?.uncovered {
+      try check(
+        budget.epsilon == .infinity, "the personalization", uncovered + ": epsilon must be inf")
+    }
     try check(
-      personalization?.isFederated != true || budget.epsilon == .infinity, "the personalization",
-      "its second federated model would spend a budget of its own: epsilon must be inf")
+      personalization?.isFederated != true || earlyStopping == nil, "the personalization",
+      "its second federated model would not be that of the best round: leave early stopping out")
     try check(
       attack.map { (0...500).contains($0.permille) && $0.factor <= Attack.largestFactor } ?? true,
       "the attack",
@@ -176,7 +180,9 @@ extension RunSetup {
       "noise for every group is what aggregation: full would add; without it epsilon must be inf")
     try budget.validate()
     try check(nodeCount >= 1, "the population", "it has no nodes")
-    try check((1...1_000_000).contains(rounds), "the number of rounds", "allowed are 1 to 1000000")
+    try check(
+      (architecture.leastRounds...1_000_000).contains(rounds), "the number of rounds",
+      "allowed are \(architecture.leastRounds) to 1000000")
     try check(cohortSize(of: nodeCount) >= 1, "the cohort", "it needs at least one node")
     try check(noiseCohort.map { $0 >= 1 } ?? true, "the noise cohort", "it needs at least one node")
     try check(evaluateEvery >= 1, "the evaluation interval", "it must be at least one round")

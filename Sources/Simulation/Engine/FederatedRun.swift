@@ -118,7 +118,8 @@ struct FederatedLoop {
     rounds.append(
       RunOutcome.Round(
         round: done, participants: sum.survivors.count,
-        metrics: isMeasured ? try evaluation.metrics(artifact) : nil,
+        // After the best model was restored, it is not that of this round.
+        metrics: isMeasured && !engine.progress.hasStoppedEarly ? try evaluation.metrics(artifact) : nil,
         privateAUC: done > 1 ? engine.progress.rounds[done - 2].auc : nil,
         epsilon: epsilon.isFinite ? epsilon : nil,
         model: Hash.sha256(try artifact.encode()).hex))

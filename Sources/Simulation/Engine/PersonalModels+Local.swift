@@ -71,8 +71,9 @@ final class DittoModels: PersonalModels, @unchecked Sendable {
   private static func adapted(
     _ own: [Float]?, _ global: [Float], _ batch: TrainingBatch, _ context: PersonalContext, round: Int
   ) throws -> [Float] {
-    let adapted = try context.trainer().adapt(
-      from: own ?? global, anchor: global, batch: batch, seed: context.seed(round: round))
+    let trainer = try context.trainer()
+    let adapted = try trainer.adapt(
+      from: trainer.start(own, global), anchor: global, batch: batch, seed: context.seed(round: round))
     return adapted.allSatisfy(\.isFinite) ? adapted : global
   }
 
@@ -117,7 +118,9 @@ final class InterpolatedModels: PersonalModels, @unchecked Sendable {
     _ start: Own, _ global: [Float], _ batch: TrainingBatch, _ context: PersonalContext, round: Int
   ) throws -> Own {
     var own = start
-    try context.trainer().interpolate(
+    let trainer = try context.trainer()
+    own.parameters = trainer.start(start.parameters, global)
+    try trainer.interpolate(
       own: &own.parameters, share: &own.share, global: global, batch: batch, seed: context.seed(round: round))
     return own.parameters.allSatisfy(\.isFinite) ? own : Own(parameters: global, share: start.share)
   }

@@ -44,6 +44,12 @@ package enum Personalization: Codable, Equatable, Sendable {
     }
   }
 
+  /// What the budget of the global model does not cover; nil if nodes use nothing but what was released.
+  package var uncovered: String? {
+    if isFederated { return "its second federated model would spend a budget of its own" }
+    return descent.isBalanced ? "balancing takes the exact shares of classes over all nodes" : nil
+  }
+
   /// Refuses impossible settings, and those that are not for the model.
   package func validate(architecture: ModelArchitecture) throws {
     guard architecture.isDescended else {
@@ -53,7 +59,7 @@ package enum Personalization: Codable, Equatable, Sendable {
     let model = Model(architecture: architecture, inputs: 1)
     let shares =
       descent.isBalanced && architecture.objective.isClassification
-      ? PersonalSettings.classShares(of: [], objective: architecture.objective) : nil
+      ? try PersonalSettings.classShares(of: [], objective: architecture.objective) : nil
     _ = try PersonalTrainer(model: model, settings: descent.settings(classShares: shares))
     func check(_ isValid: Bool, _ reason: String) throws {
       guard isValid else { throw CentralRunError.invalidSetting(name: "the personalization", reason: reason) }
@@ -71,10 +77,11 @@ package enum Personalization: Codable, Equatable, Sendable {
         headEpochs.map { (1...LocalAlgorithm.maximumEpochs).contains($0) } ?? true,
         "the head takes 1 to \(LocalAlgorithm.maximumEpochs) epochs")
       try check(descent.part == .all, "which layers are trained is decided by the method")
-      // A linear model has no body.
       var body = descent
       body.part = .body
-      _ = try PersonalTrainer(model: model, settings: body.settings(classShares: shares))
+      do { _ = try PersonalTrainer(model: model, settings: body.settings(classShares: shares)) } catch {
+        try check(false, "a shared body needs hidden layers, and the model is linear")
+      }
     case .clusters(_, let count):
       try check(
         (2...Self.maximumClusters).contains(count), "allowed are 2 to \(Self.maximumClusters) clusters")

@@ -19,6 +19,10 @@ extension RunSetup {
       try check(
         validationPermille != nil, "early stopping", "evaluation.validation is missing: whom it measures on")
       try check(
+        earlyStopping.patience.multipliedReportingOverflow(by: evaluateEvery).partialValue
+          >= architecture.roundsPerChange, "early stopping",
+        "it must be patient for at least \(architecture.roundsPerChange) rounds: so many make a tree")
+      try check(
         architecture.layout != .items, "early stopping",
         "with aggregation: off it measures record by record, and recommenders are measured user by user")
     }

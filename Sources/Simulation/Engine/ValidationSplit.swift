@@ -1,6 +1,14 @@
 import Learning
 import Privacy
 
+extension VirtualPopulation {
+  /// The records that a node trains on.
+  func trainingRecords(of node: Int, split: ValidationSplit?) throws -> [StoreRecord] {
+    let records = try records(of: node).filter { !$0.isHeldOut }
+    return split?.parts(of: records, node: node).training ?? records
+  }
+}
+
 /// Which contributors' training records are kept out of training to decide when it ends: drawn by the seed, each
 /// contributor with all records or none.
 struct ValidationSplit: Sendable {

@@ -12,7 +12,8 @@ package enum ResultsCSV {
     "upload_bytes_per_round", "download_bytes_per_round", "bytes_counted", "client_updates", "model",
     "run", "average_precision", "macro_f1", "calibration_error", "rmse", "mae", "r2", "recall_at_10",
     "ndcg_at_10", "better_nodes", "silhouette", "pairwise_silhouette", "inertia", "log_likelihood",
-    "main_metric", "main_nodes_p10", "main_nodes_p50", "main_nodes_p90",
+    "own_auc", "own_accuracy", "own_log_loss", "own_rmse", "main_metric", "main_nodes_p10", "main_nodes_p50",
+    "main_nodes_p90",
     "notes",
   ]
 
@@ -67,7 +68,10 @@ package enum ResultsCSV {
         SweepMetric.averagePrecision, .macroF1, .calibrationError, .rmse, .mae, .r2, .recallAt10, .ndcgAt10,
         .betterNodes, .silhouette, .pairwiseSilhouette, .inertia, .logLikelihood,
       ]
-      .map { number($0.of(outcome.metrics)) } + [results.mainMetric.rawValue] + quantiles(results.mainMetric)
+      .map { number($0.of(outcome.metrics)) }
+      + [SweepMetric.auc, .accuracy, .logLoss, .rmse].map { metric in
+        number(outcome.personal.flatMap { metric.of($0.personal) })
+      } + [results.mainMetric.rawValue] + quantiles(results.mainMetric)
       + [outcome.notes.joined(separator: " ")]
   }
 

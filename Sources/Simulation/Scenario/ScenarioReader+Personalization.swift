@@ -57,11 +57,11 @@ extension ScenarioReader {
     do { try made.validate(architecture: setup.architecture) } catch {
       note(node, "personalization", "personalization: \(error)")
     }
-    if made.isFederated, setup.budget.epsilon.isFinite {
+    if let uncovered = made.uncovered, setup.budget.epsilon.isFinite {
+      let key = made.isFederated ? "method" : "balanced"
       note(
-        own.entries["method"] ?? node, own.path("method"),
-        "\(method.rawValue) trains a second federated model, which would spend a budget of its own: "
-          + "privacy.epsilon must be inf")
+        own.entries[key] ?? node, own.path(key),
+        "\(own.path(key)): \(uncovered); privacy.epsilon must be inf")
     }
     return made
   }

@@ -88,8 +88,8 @@ extension ScenarioReader {
       setup.clipNorm = nil
     } else {
       setup.clipNorm = number(
-        own, "clip", "a number above 0 and at most 1e6, or none", or: setup.clipNorm ?? 1
-      ) { $0 > 0 && $0 <= 1e6 }
+        own, "clip", "a number from 1e-6 to 1e6, or none", or: setup.clipNorm ?? 1
+      ) { $0 >= 1e-6 && $0 <= 1e6 }
     }
     if own.entries["noise_cohort"] != nil {
       setup.noiseCohort = integer(own, "noise_cohort", in: 1...1_000_000_000, or: 1)

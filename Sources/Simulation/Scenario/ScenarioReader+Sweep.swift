@@ -1,4 +1,5 @@
 import Learning
+import Privacy
 import Yams
 
 /// A swept field as the file has it.
@@ -92,6 +93,14 @@ extension ScenarioReader {
       let data = data(top)
       let setup = setup(top, name: name, naturalUnit: data?.naturalUnit ?? "customer")
       guard let data else { continue }
+      if case .table(let records) = data.source, records.splitsContributors, setup.aggregation != .off,
+        setup.budget.epsilon.isFinite, let node = top.entries["data"]
+      {
+        note(
+          node, "data.hold_out",
+          "data.hold_out: records has people in training and in evaluation, whose budgets are each for other "
+            + "people; with \(setup.aggregation.rawValue) privacy.epsilon must be inf")
+      }
       if case .table(let records) = data.source, records.label == nil,
         !setup.architecture.objective.isSegmentation, let node = top.entries["data"]
       {
