@@ -25,6 +25,9 @@ package struct TaskEngine: Sendable {
       artifact
       ?? ModelArtifact(
         task: task.id, version: 0, architecture: task.architecture, stage: .schema, parameters: [])
+    // Items need no statistics: the model is there from the start, and with it what nodes are sent. A task whose
+    // columns are not those of items was refused before; here `nextSession` would say so.
+    if artifact == nil, task.architecture.layout == .items { try? beginWithItems() }
   }
 
   /// The next session, or nil when the task is over. `cohort` is the largest that it can have. Noise is
@@ -37,7 +40,7 @@ package struct TaskEngine: Sendable {
     guard progress.status == .running else { return nil }
     do {
       if artifact.stage == .schema, task.architecture.layout == .items {
-        try begin(with: try component("columns") { try .items(schema: task.schema) })
+        try beginWithItems()
       }
       switch artifact.stage {
       case .schema: return try statisticsPlan(.coarseStatistics, .coarse, spent)
@@ -258,6 +261,10 @@ package struct TaskEngine: Sendable {
         sum: values, noiseStdDev: noise, quantileBins: task.quantileBins)
     }
     try begin(with: pipeline)
+  }
+
+  private mutating func beginWithItems() throws(FederationError) {
+    try begin(with: try component("columns") { try .items(schema: task.schema) })
   }
 
   /// Features are agreed: there is a model from now on.

@@ -222,6 +222,11 @@ package struct TaskSpecification: Codable, Sendable, Equatable, TaskTerms {
         adaptiveClipping.minimumClipNorm >= 1e-6, "adaptiveClipping", "must keep C at 1e-6 or above")
       _ = try component("adaptiveClipping") { try adaptiveClipping.start(clipNorm: clipNorm) }
     }
+    if architecture.layout == .items {
+      _ = try component("schema") {
+        try Model(architecture: architecture, pipeline: .items(schema: schema))
+      }
+    }
   }
 }
 

@@ -34,14 +34,21 @@ import Testing
         items: 9)),
   ]
 
+  /// The one column of a recommender.
+  private static func items() throws -> FeatureSchema {
+    try FeatureSchema(columns: [FeatureColumn(name: "item", kind: .numeric)])
+  }
+
   @Test func `a task of every architecture survives its JSON, and their digests differ`() throws {
     var digests: Set<Digest> = []
+    let items = try Self.items()
     for (architectures, bound) in [(Self.classifiers, Double?.none), (Self.regressors, 20)] {
       for architecture in architectures {
         let task = try Fixture.task {
           $0.rounds = 20
           $0.architecture = architecture
           $0.labelBound = bound
+          if architecture.layout == .items { $0.schema = items }
         }
         let bytes = try task.canonicalBytes()
         let read = try TaskSpecification.decode(bytes)
@@ -51,6 +58,33 @@ import Testing
       }
     }
     #expect(digests.count == Self.classifiers.count + Self.regressors.count)
+  }
+
+  @Test func `what nodes are sent is there before a session is planned`() throws {
+    for (architectures, bound) in [(Self.classifiers, Double?.none), (Self.regressors, 20)] {
+      for architecture in architectures {
+        let isItems = architecture.layout == .items
+        let items = try Self.items()
+        var engine = TaskEngine(
+          task: try Fixture.task {
+            $0.rounds = 20
+            $0.architecture = architecture
+            $0.labelBound = bound
+            if isItems { $0.schema = items }
+          })
+        try engine.task.validate()
+        let before = engine.artifact
+        let plan = try #require(try engine.nextSession(spent: [:], cohort: 8))
+        #expect(engine.artifact == before, "\(architecture)")
+        #expect((plan.kind == .training) == isItems && (before.model != nil) == isItems)
+      }
+    }
+    expectRefusal("schema") {
+      try Fixture.task {
+        $0.architecture = .recommendation(Self.recommendation)
+        $0.labelBound = 4
+      }.validate()
+    }
   }
 
   @Test func `schedules and optimisers survive their JSON as well`() throws {
